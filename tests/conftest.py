@@ -1,0 +1,28 @@
+"""What every test may use: the hypothesis profile, and ``nothing_left_over``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from tests.leftovers import Leftovers
+
+# hypothesis has a profile of its own for CI (derandomized, no database) and picks it by the environment.  A loaded
+# two-core machine says nothing about a single example, so the deadline is off everywhere.
+hypothesis.settings.register_profile("gateway", deadline=None)
+hypothesis.settings.load_profile("gateway")
+
+
+@pytest.fixture
+def nothing_left_over() -> Iterator[Leftovers]:
+    """Fail the test if a thread, a descriptor or a child process that it created outlives it by two seconds.
+
+    Name it before the fixtures that start servers, so that those have ended when it looks.
+    """
+    leftovers = Leftovers()
+    yield leftovers
+    found = leftovers.wait(timeout=2.0)
+    if found:
+        pytest.fail("left over by this test: " + "; ".join(found), pytrace=False)
