@@ -1,0 +1,247 @@
+"""A WSGI application at the end of an exchange: the one ``start_response`` (PEP 3333)."""
+
+from __future__ import annotations
+
+import sys
+
+from gateway.environ import ADVICE, base_environ, build_environ, needs_advice
+from gateway.errors import ApplicationError, RemoteProtocolError, RequestAborted
+from gateway.events import AUTHORIZER, FILTER
+from gateway.exchange import BLOCK, ErrorStream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import IO, Any, TypeAlias
+
+    from gateway.environ import Environ
+    from gateway.events import Headers
+    from gateway.exchange import Exchange, Log
+
+    ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    WSGIApplication: TypeAlias = Callable[[Environ, Callable[..., Callable[[bytes], None]]], Iterable[bytes]]
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: a file as an iterable of blocks (PEP 3333, optional platform-specific file handling)."""
+
+    def __init__(self, file: IO[bytes], block_size: int = BLOCK) -> None:
+        self._read = file.read
+        self._size = block_size
+        if hasattr(file, "close"):
+            self.close = file.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self._read(self._size), b"")
+
+
+class _Call:
+    """One call of the application: its ``start_response`` and ``write``."""
+
+    __slots__ = ("_exchange", "_silent", "_status", "_headers")
+
+    def __init__(self, exchange: Exchange, *, silent: bool) -> None:
+        self._exchange = exchange
+        self._silent = silent
+        self._status = ""
+        self._headers: Headers = []
+
+    def start_response(
+        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333, "The start_response() Callable"."""
+        if exc_info:
+            try:
+                if self._exchange.head_sent and exc_info[1] is not None:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # no circular reference
+        elif self._status:
+            raise ApplicationError("start_response() was called twice without exc_info (PEP 3333)")
+        if status not in _good_statuses:
+            _check_status(status)
+        if not isinstance(headers, list):
+            raise ApplicationError(f"response headers are a {type(headers).__name__}, not a list (PEP 3333)")
+        for item in headers:
+            if (
+                item.__class__ is not tuple
+                or len(item) != 2
+                or not isinstance(item[0], str)
+                or not isinstance(item[1], str)
+            ):
+                raise ApplicationError(f"header {item!r} is not a tuple of two native strings (PEP 3333)")
+        self._status, self._headers = status, headers
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """PEP 3333, "The write() Callable": sent before it returns."""
+        if data:
+            self.send(data)
+            self._exchange.flush()
+
+    def send(self, data: bytes) -> None:
+        """One block of the body; the first one takes the head along."""
+        if data.__class__ is not bytes and not isinstance(data, bytes):
+            raise ApplicationError(
+                f"the application gave a block of type {type(data).__name__}, not bytes (PEP 3333): {data!r:.60}"
+            )
+        if data:
+            if not self._exchange.head_sent:
+                self._start()
+            self._exchange.write(data)
+
+    def _start(self) -> None:
+        if not self._status:
+            raise ApplicationError("the application sent a body before it called start_response() (PEP 3333)")
+        self._exchange.start(self._status, self._headers, silent=self._silent)
+
+    def send_all(self, blocks: list[bytes] | tuple[bytes, ...]) -> None:
+        """The body of an application that returned a list: known whole, so one Content-Length and one write do."""
+        if len(blocks) == 1 and not self._silent and self._status[:3] not in ("204", "304"):
+            # PEP 3333, "Handling the Content-Length Header": a single block's length is the response's.
+            if not any(name.lower() == "content-length" for name, _ in self._headers) and not self._exchange.head_sent:
+                self._headers = [*self._headers, ("Content-Length", str(len(blocks[0])))]
+        for block in blocks:
+            self.send(block)
+
+    def finish(self) -> None:
+        """The application is done."""
+        if not self._exchange.head_sent:
+            if not self._status:
+                raise ApplicationError("the application returned without calling start_response() (PEP 3333)")
+            self._start()
+        self._exchange.end()
+
+
+_good_statuses = {"200 OK", "302 Found", "304 Not Modified", "404 Not Found"}
+
+
+def _check_status(status: str) -> None:
+    # PEP 3333: "a status string of the form '999 Message here'"
+    if not isinstance(status, str):
+        raise ApplicationError(f"status is a {type(status).__name__}, not a native string (PEP 3333)")
+    if not (status[:3].isdecimal() and status.isascii() and "100" <= status[:3] and status[3:4] in (" ", "")):
+        raise ApplicationError(f"status {status[:60]!r} is not of the form '200 OK' (PEP 3333)")
+    if len(_good_statuses) < 200 and status.isprintable():
+        _good_statuses.add(status)
+
+
+class WSGIRunner:
+    """Runs one WSGI application for one exchange after the other; a worker calls it with each.
+
+    ``mount`` is as in :func:`gateway.environ.build_environ`.  ``before(environ)`` and ``after(environ, exchange)`` are
+    called around each run if given: access logs, hooks.
+    """
+
+    def __init__(
+        self, app: WSGIApplication, *, log: Log, mount: str | None = None, multithread: bool = False,
+        multiprocess: bool = False, run_once: bool = False,
+        before: Callable[[Environ], None] | None = None,
+        after: Callable[[Environ, Exchange], None] | None = None,
+    ) -> None:  # fmt: skip
+        self.app = app
+        self._log = log
+        self._mount = mount
+        self._base = base_environ(multithread=multithread, multiprocess=multiprocess, run_once=run_once)
+        self._base["wsgi.file_wrapper"] = FileWrapper
+        self._advised: set[str] = set()
+        self._before = before
+        self._after = after
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer one request.  Only SystemExit, KeyboardInterrupt and their like come out of it."""
+        try:
+            environ = self._environ(exchange)
+        except RemoteProtocolError as error:
+            self._ending(exchange, exchange.refuse, error)
+            return
+        if self._before is not None:
+            self._before(environ)
+        try:
+            self._run(exchange, environ)
+        finally:
+            if self._after is not None:
+                self._after(environ, exchange)
+
+    def _environ(self, exchange: Exchange) -> Environ:
+        request = exchange.request
+        environ = build_environ(request.params, self._base, self._mount)
+        if exchange.too_large:
+            raise RemoteProtocolError(
+                f"the request body is longer than limit body_size={exchange.limits.body_size}",
+                status_hint="413 Content Too Large",
+            )
+        length = environ.get("CONTENT_LENGTH")
+        if length is not None and request.role != AUTHORIZER:
+            exchange.expected = int(length)
+            if exchange.complete and not exchange.aborted and exchange.body.size != exchange.expected:
+                raise RemoteProtocolError(f"the body has {exchange.body.size} bytes, CONTENT_LENGTH says {length}")
+        elif exchange.complete and exchange.body.size:
+            # A chunked upload arrived whole: applications that look for a length find it.
+            environ["CONTENT_LENGTH"] = str(exchange.body.size)
+        environ["wsgi.input"] = exchange.open_body()
+        environ["wsgi.errors"] = ErrorStream(exchange) if exchange.connection.error_channel else sys.stderr
+        if request.role != 1:
+            environ["gateway.role"] = request.role
+            if request.role == FILTER and exchange.filter_data is not None:
+                environ["gateway.filter_data"] = exchange.filter_data.open()
+        for repair in environ["gateway.repairs"]:
+            if repair not in self._advised:
+                self._advised.add(repair)
+                if needs_advice(repair):
+                    self._log.warning("environ repaired (%s): %s", repair, ADVICE[repair])
+        return environ
+
+    def _run(self, exchange: Exchange, environ: Environ) -> None:
+        call = _Call(exchange, silent=environ["REQUEST_METHOD"] == "HEAD")
+        result: Any = None
+        try:
+            result = self.app(environ, call.start_response)
+            if result.__class__ is list or result.__class__ is tuple:
+                call.send_all(result)
+            elif isinstance(result, (str, bytes)):
+                raise ApplicationError(
+                    f"the application returned {type(result).__name__}, not an iterable of bytes (PEP 3333): "
+                    "put it in a list"
+                )
+            else:
+                for block in result:
+                    if block or block.__class__ is not bytes:
+                        call.send(block)
+                        exchange.flush()
+            call.finish()
+        except RequestAborted as error:
+            self._log.info("%s %s: %s", environ["REQUEST_METHOD"], environ.get("REQUEST_URI", ""), error)
+            self._ending(exchange, exchange.fail, "400 Bad Request")
+        except Exception as error:
+            self._report(exchange, environ, error)
+            self._ending(exchange, exchange.fail, "500 Internal Server Error")
+        except BaseException as error:
+            self._report(exchange, environ, error)
+            self._ending(exchange, exchange.fail, "500 Internal Server Error")
+            raise
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                try:
+                    close()
+                except Exception as error:
+                    self._report(exchange, environ, error)
+
+    def _ending(self, exchange: Exchange, how: Callable[[Any], None], why: object) -> None:
+        """Say a last word to a web server that may no longer listen."""
+        try:
+            how(why)
+        except RequestAborted as error:
+            self._log.info("the web server did not take the answer: %s", error)
+
+    def _report(self, exchange: Exchange, environ: Environ, error: BaseException) -> None:
+        """The traceback goes to the web server's error log and to ours, never to the visitor."""
+        import traceback  # only a failing application pays for this import
+
+        what = f"{environ['REQUEST_METHOD']} {environ['SCRIPT_NAME']}{environ['PATH_INFO']}"
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        self._log.error("the application failed on %s\n%s", what, text.rstrip("\n"))
+        if exchange.connection.error_channel and not exchange.ended:
+            exchange.report(f"{what}: {text}")

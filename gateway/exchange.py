@@ -1,0 +1,332 @@
+"""One request/response cycle: the request's body, the rules of the response's order, the audit of its length, its abort.
+
+An exchange stands between a wire's ``Connection`` and an application adapter.  It does no I/O itself: the worker lends it
+a ``Peer`` that moves bytes.
+"""
+
+from __future__ import annotations
+
+import io
+
+from gateway.errors import LocalProtocolError, ProtocolError, RequestAborted
+from gateway.events import (
+    BodyWanted,
+    EndOfRequest,
+    EndOfResponse,
+    ErrorOutput,
+    Event,
+    FilterData,
+    Request,
+    RequestBody,
+    Response,
+    ResponseBody,
+)
+from gateway.head import lower_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Protocol
+
+    from gateway.events import Connection, Headers
+    from gateway.limits import Limits
+
+    class Peer(Protocol):
+        """What a worker lends an exchange: the two movements of bytes."""
+
+        def push(self) -> None:
+            """Write what the connection has to send.  Raises RequestAborted."""
+
+        def pull(self) -> None:
+            """Wait until the web server said something more and feed it.  Raises RequestAborted."""
+
+    class Log(Protocol):
+        """Where the operator reads: :mod:`logging`, gunicorn's log and stderr all fit."""
+
+        def info(self, msg: str, *args: object) -> None: ...
+        def warning(self, msg: str, *args: object) -> None: ...
+        def error(self, msg: str, *args: object) -> None: ...
+
+
+BLOCK = 64 * 1024
+"""Bytes gathered before they are pushed, and read at once from a file."""
+
+HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
+     "upgrade")
+)  # fmt: skip
+"""Headers an application must not send (PEP 3333; RFC 9110 §7.6.1): the web server owns the visitor's connection."""
+
+
+class Spool:
+    """A body on its way: in memory up to a limit, then in a temporary file."""
+
+    __slots__ = ("chunks", "file", "size", "_memory")
+
+    def __init__(self, memory: int) -> None:
+        self.chunks: list[bytes] = []
+        self.file: IO[bytes] | None = None
+        self.size = 0
+        self._memory = memory
+
+    def append(self, data: bytes) -> None:
+        """Keep some bytes.  Raises OSError when the temporary file cannot be written (a full disk)."""
+        self.size += len(data)
+        if self.file is None and self.size <= self._memory:
+            self.chunks.append(data)
+            return
+        if self.file is None:
+            import tempfile  # only a large upload pays for this import
+
+            self.file = tempfile.TemporaryFile()
+            self.file.writelines(self.chunks)
+            self.chunks.clear()
+        self.file.write(data)
+
+    def open(self) -> IO[bytes]:
+        """All that was kept, as a file at its beginning."""
+        if self.file is None:
+            return io.BytesIO(b"".join(self.chunks))
+        self.file.seek(0)
+        return self.file
+
+    def close(self) -> None:
+        """Forget it all."""
+        self.chunks.clear()
+        if self.file is not None:
+            self.file.close()
+
+
+class _StreamedBody(io.RawIOBase):
+    """A body too long to be kept: first what is in the spool, then what the web server still sends, as it is read."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._kept: IO[bytes] | None = exchange.body.open()
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self._kept is not None:
+            count: int = self._kept.readinto(buffer)  # type: ignore[attr-defined]
+            if count:
+                return count
+            self._kept.close()
+            self._kept = None
+        if not self._rest:
+            self._rest = memoryview(self._exchange.next_chunk(len(buffer)))
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+
+class ErrorStream:
+    """``wsgi.errors`` on a wire that carries it to the web server's error log."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def write(self, text: str) -> int:
+        """Sent with the next bytes of the response, or at ``flush()``; after the response it goes to our own log."""
+        if text:
+            self._exchange.report(text)
+        return len(text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """As for files."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Send it now."""
+        self._exchange.flush()
+
+
+class Exchange:
+    """One request and its response.  Workers call ``receive``, application adapters the rest."""
+
+    __slots__ = (
+        "connection", "request", "peer", "limits", "log", "body", "filter_data", "complete", "aborted", "too_large",
+        "expected", "head_sent", "ended", "sent", "status", "_streaming", "_left", "_silent", "_unpushed",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, connection: Connection, *, peer: Peer, limits: Limits, log: Log) -> None:
+        self.request = request
+        self.connection = connection
+        self.peer = peer
+        self.limits = limits
+        self.log = log
+        self.body = Spool(limits.body_memory)
+        self.filter_data: Spool | None = None
+        self.complete = self.aborted = self.too_large = False
+        self.expected: int | None = None
+        """What CONTENT_LENGTH announced, once somebody looked; None: nothing, the wire marks the end."""
+        self.head_sent = self.ended = False
+        self.status = ""
+        self.sent = 0
+        """Bytes of the response body that were sent."""
+        self._streaming = self._silent = False
+        self._left: int | None = None
+        self._unpushed = 0
+
+    def __repr__(self) -> str:
+        asked = "aborted" if self.aborted else "complete" if self.complete else f"{self.body.size} bytes so far"
+        said = "ended" if self.ended else "head sent" if self.head_sent else "nothing sent"
+        return f"<Exchange request={asked!r} response={said!r}>"
+
+    # -- the request
+
+    def receive(self, event: Event) -> None:
+        """Take an event that belongs to this request.  Raises OSError when a body can no longer be kept."""
+        if isinstance(event, RequestBody):
+            limit = self.limits.body_size
+            if limit and self.body.size + len(event.data) > limit:
+                self.too_large = True
+            elif self._streaming:
+                self.body.chunks.append(event.data)
+                self.body.size += len(event.data)
+            else:
+                self.body.append(event.data)
+        elif isinstance(event, EndOfRequest):
+            self.complete = True
+        elif isinstance(event, FilterData):
+            if self.filter_data is None:
+                self.filter_data = Spool(self.limits.body_memory)
+            self.filter_data.append(event.data)
+        else:
+            self.aborted = self.complete = True
+
+    @property
+    def ready(self) -> bool:
+        """Can the application start: is the request whole, or too long to wait for it?"""
+        return self.complete or self.too_large or self.body.size > self.limits.body_buffer
+
+    def open_body(self) -> IO[bytes]:
+        """``wsgi.input``: a file with all of the body, or one that reads the rest as it comes.
+
+        Reading the latter raises RequestAborted if the web server gives up, or sends more or less than CONTENT_LENGTH.
+        """
+        if self.complete and not self.aborted:
+            return self.body.open()
+        stream = _StreamedBody(self)
+        self._streaming = True
+        self.body.chunks = []
+        return io.BufferedReader(stream, BLOCK)
+
+    def next_chunk(self, wanted: int) -> bytes:
+        """The next bytes of a streamed body, b"" at its end."""
+        body = self.body
+        while not body.chunks and not self.complete:
+            self.connection.send(BodyWanted(wanted, self.request.request_id))
+            self.peer.pull()
+            if self.too_large:
+                raise RequestAborted(f"the request body is longer than limit body_size={self.limits.body_size}")
+        if self.aborted:
+            raise RequestAborted("the web server gave the request up before its body was whole")
+        if self.expected is not None and (
+            body.size > self.expected or (self.complete and not body.chunks and body.size < self.expected)
+        ):
+            raise RequestAborted(f"the body has {body.size} bytes, CONTENT_LENGTH announced {self.expected}")
+        return body.chunks.pop(0) if body.chunks else b""
+
+    # -- the response
+
+    def start(self, status: str, headers: Headers, *, silent: bool = False) -> None:
+        """Send the head; ``silent`` is for HEAD requests.  Raises LocalProtocolError on header injection."""
+        left = None
+        drop = False
+        for name, value in headers:
+            lowered = lower_name(name)
+            if lowered == "content-length":
+                if not (value.isascii() and value.isdigit()):
+                    raise LocalProtocolError(f"Content-Length {value[:40]!r} is not a number")
+                left = int(value)
+            elif lowered in HOP_BY_HOP:
+                drop = True
+        if drop:
+            self.log.warning("hop-by-hop headers of the application were dropped (PEP 3333): %s", headers)
+            headers = [(name, value) for name, value in headers if lower_name(name) not in HOP_BY_HOP]
+        # RFC 9110 §6.4.1: responses to HEAD, and 1xx, 204 and 304, have no content.
+        self._silent = silent or status[:3] in ("204", "304") or status[0] == "1"
+        self.connection.send(Response(status, headers, self.request.request_id))
+        self.head_sent = True
+        self.status = status
+        self._left = None if self._silent else left
+
+    def write(self, data: bytes) -> None:
+        """Some bytes of the body; those past Content-Length are cut off and logged."""
+        if self._silent or not data:
+            return
+        if self._left is not None:
+            if len(data) > self._left:
+                self.log.error(
+                    "the application sent %d bytes more than its Content-Length; they were cut off",
+                    len(data) - self._left,
+                )
+                data = data[: self._left]
+            self._left -= len(data)
+        size = len(data)
+        self.sent += size
+        self.connection.send(ResponseBody(data, self.request.request_id))
+        self._unpushed += size
+        if self._unpushed >= BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Push what was written so far to the web server.  Raises RequestAborted when it no longer listens."""
+        self._unpushed = 0
+        self.peer.push()
+        if self.aborted:
+            raise RequestAborted("the web server gave the request up")
+
+    def end(self) -> None:
+        """The response is whole; one that is shorter than its Content-Length is ended as broken."""
+        if self._left:
+            self.log.error("the application sent %d bytes less than its Content-Length", self._left)
+            self.abort()
+            return
+        self._finish(0)
+
+    def abort(self) -> None:
+        """End a response that cannot be completed, so that the web server and the visitor notice."""
+        self._finish(1)
+
+    def _finish(self, app_status: int) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self.connection.send(EndOfResponse(self.request.request_id, app_status))
+        self.peer.push()
+
+    def fail(self, status: str) -> None:
+        """Answer with a plain error page if nothing was sent yet, else abort visibly."""
+        if self.head_sent or self.ended:
+            self.abort()
+            return
+        page = f"{status}\n".encode("latin-1")
+        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(page)))]
+        self.start(status, headers, silent=("REQUEST_METHOD", "HEAD") in self.request.params)
+        self.write(page)
+        self.end()
+
+    def refuse(self, error: ProtocolError) -> None:
+        """The request itself is at fault: one log line, and a clear answer."""
+        self.log.warning("refused with %s: %s", error.status_hint, error)
+        self.fail(error.status_hint)
+
+    def report(self, text: str) -> None:
+        """Text for the web server's error log, or for ours where the wire has no way to it."""
+        if self.connection.error_channel and not self.ended:
+            self.connection.send(ErrorOutput(text.encode("utf-8", "backslashreplace"), self.request.request_id))
+        else:
+            self.log.error("%s", text.rstrip("\n"))
+
+    def close(self) -> None:
+        """Let go of the bodies."""
+        self.body.close()
+        if self.filter_data is not None:
+            self.filter_data.close()

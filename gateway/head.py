@@ -1,0 +1,171 @@
+"""The response head of CGI and its kin, as text and as values (RFC 3875 §6), from both sides.
+
+The application side serializes a head and refuses header injection; the web-server side cuts the head off a byte stream,
+parses it, and recognises local and client redirects.
+"""
+
+from __future__ import annotations
+
+from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
+from gateway.events import Event, Response, ResponseBody
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gateway.events import Headers
+
+TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+"""What a header name may be made of (RFC 9110 §5.6.2)."""
+
+_lowered: dict[str, str] = {}
+"""Header names that were checked once, and their lower-case form: an application uses the same few for ever."""
+
+_LOWERED_SIZE = 500
+
+
+def lower_name(name: str) -> str:
+    """The lower-case form of a header name; LocalProtocolError if it is no token (RFC 9110 §5.1).
+
+    >>> lower_name("Content-Type")
+    'content-type'
+    """
+    lowered = _lowered.get(name)
+    if lowered is None:
+        if not name or not TOKEN.issuperset(name):
+            raise LocalProtocolError(f"header name {name!r} is not a token (RFC 9110 §5.1)")
+        lowered = name.lower()
+        if len(_lowered) < _LOWERED_SIZE:
+            _lowered[name] = lowered
+    return lowered
+
+
+def serialize_head(status: str, headers: Headers, start: str = "Status: ") -> bytes:
+    r"""The head as bytes, blank line included; ``start`` is ``"HTTP/1.1 "`` where the wire wants a status line.
+
+    Raises LocalProtocolError on CR, LF, NUL or a character beyond latin-1 in any part: header injection.
+
+    >>> serialize_head("200 OK", [("Content-Type", "text/plain")])
+    b'Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n'
+    """
+    lines = [start + status]
+    for name, value in headers:
+        if name not in _lowered:
+            lower_name(name)
+        lines.append(f"{name}: {value}")
+    text = "\r\n".join(lines) + "\r\n\r\n"
+    ends = len(lines) + 1
+    if text.count("\n") != ends or text.count("\r") != ends or "\0" in text:
+        raise _injection(lines)
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(f"the response head holds {error.object[error.start]!r}, which is not latin-1") from None
+
+
+def _injection(lines: list[str]) -> LocalProtocolError:
+    for line in lines:
+        if "\r" in line or "\n" in line or "\0" in line:
+            return LocalProtocolError(f"CR, LF or NUL in the response head: {line!r}")
+    raise AssertionError("no line holds CR, LF or NUL")
+
+
+def parse_head(head: bytes) -> tuple[str | None, Headers]:
+    r"""Status (None if the head states none) and headers of a head without its blank line.
+
+    Takes LF and CRLF alike, and an HTTP status line in place of ``Status`` (NPH scripts, uwsgi).
+    Raises RemoteProtocolError; its message quotes the line at fault.
+
+    >>> parse_head(b"Status: 404 Not Found\nContent-Type: text/plain\n")
+    ('404 Not Found', [('Content-Type', 'text/plain')])
+    """
+    status: str | None = None
+    headers: Headers = []
+    lines = head.decode("latin-1").replace("\r\n", "\n").rstrip("\n").split("\n")
+    if lines[0].startswith("HTTP/"):
+        status = _check_status(lines.pop(0).partition(" ")[2].strip())
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if not colon or not name or not TOKEN.issuperset(name):
+            raise _bad_head(f"{line[:200]!r} is no header line: a name, a colon and a value")
+        value = value.strip(" \t")
+        if "\r" in value or "\0" in value:
+            raise _bad_head(f"CR or NUL in the value of header {name!r}")
+        if name.lower() == "status":
+            status = _check_status(value)
+        else:
+            headers.append((name, value))
+    return status, headers
+
+
+def _check_status(status: str) -> str:
+    # RFC 3875 §6.3.3: Status = "Status:" status-code SP reason-phrase NL; the reason may be empty.
+    code = status[:3]
+    if not (code.isdecimal() and code.isascii() and "100" <= code and status[3:4] in ("", " ")):
+        raise _bad_head(f"status {status[:60]!r} does not begin with three digits")
+    return status
+
+
+def _bad_head(message: str) -> RemoteProtocolError:
+    return RemoteProtocolError(message, status_hint="502 Bad Gateway")
+
+
+class ResponseReader:
+    """Cuts one response into its head and its body: the web server's half of CGI, FastCGI and SCGI responses."""
+
+    __slots__ = ("_buffer", "_limit", "request_id", "has_head")
+
+    def __init__(self, limit: int, request_id: int = 0) -> None:
+        self._buffer = b""
+        self._limit = limit
+        self.request_id = request_id
+        self.has_head = False
+
+    def __repr__(self) -> str:
+        return f"<ResponseReader {'body' if self.has_head else f'head, {len(self._buffer)} bytes so far'}>"
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Response once the head is whole, then ResponseBody.  Raises RemoteProtocolError, LimitExceeded."""
+        if self.has_head:
+            return [ResponseBody(data, self.request_id)] if data else []
+        searched = max(len(self._buffer) - 2, 0)
+        self._buffer += data
+        end = self._end_of_head(searched)
+        if end is None:
+            if len(self._buffer) > self._limit:
+                raise LimitExceeded("head_size", self._limit, status_hint="502 Bad Gateway")
+            return []
+        head, body = self._buffer[: end[0]], self._buffer[end[1] :]
+        self._buffer, self.has_head = b"", True
+        events: list[Event] = [self._response(head)]
+        if body:
+            events.append(ResponseBody(body, self.request_id))
+        return events
+
+    def feed_eof(self) -> None:
+        """The stream ended; raises RemoteProtocolError if that cut the head."""
+        if not self.has_head:
+            shown = self._buffer[:200].decode("latin-1")
+            what = f"no blank line ends the head; it began with {shown!r}" if shown else "the response is empty"
+            raise _bad_head(f"{what}: a response is header lines, a blank line, then the body")
+
+    def _end_of_head(self, searched: int) -> tuple[int, int] | None:
+        buffer = self._buffer
+        if buffer[:1] == b"\n" or buffer[:2] == b"\r\n":
+            raise _bad_head("the head is empty: at least one header line must come before the blank line")
+        ends = [
+            (at, at + len(mark)) for mark in (b"\n\n", b"\n\r\n") if (at := buffer.find(mark, searched)) >= 0
+        ]  # fmt: skip
+        return min(ends) if ends else None
+
+    def _response(self, head: bytes) -> Response:
+        status, headers = parse_head(head)
+        location = next((value for name, value in headers if name.lower() == "location"), "")
+        local = ""
+        if status is None:
+            status = "200 OK"
+            if location:
+                # RFC 3875 §6.2.3: the server MUST generate a 302 'Found' for a client redirect;
+                # §6.2.2: a local redirect is a path, and comes with no other header.
+                status = "302 Found"
+                if location[0] == "/" and location[:2] != "//" and len(headers) == 1:
+                    local = location
+        return Response(status, headers, self.request_id, local_redirect=local)

@@ -1,0 +1,69 @@
+"""Every limit: its name, its default, and the precedent it follows.
+
+Sizes are bytes, times are seconds.  ``fcgi-run`` offers each as an option (``--limit-params-size``) and as an
+environment variable (``GATEWAY_LIMIT_PARAMS_SIZE``); library users pass ``Limits(params_size=…)``.
+"""
+
+from __future__ import annotations
+
+
+class Limits:
+    """The limits of one server or client; each attribute can be overridden by keyword.
+
+    >>> Limits(params_count=10).params_count
+    10
+    >>> Limits(parms_count=10)
+    Traceback (most recent call last):
+    ...
+    TypeError: no limit is called 'parms_count'; there are: body_memory, body_buffer, …
+    """
+
+    # What a web server may send us.
+    params_size = 256 * 1024
+    """All names and values of one request.  nginx sends at most 4 × 8 KiB of headers, Apache 100 × 8190 in theory."""
+    params_count = 1000
+    """Params of one request.  Apache: LimitRequestFields 100; HAProxy: tune.http.maxhdr 101."""
+    requests_per_connection = 100
+    """Multiplexed requests at once on one connection, where the worker multiplexes at all."""
+    body_memory = 64 * 1024
+    """A request body is kept in memory up to here, then in a temporary file.  nginx: client_body_buffer_size 16k."""
+    body_buffer = 16 * 1024 * 1024
+    """A request body is read whole before the application starts up to here; beyond, the application streams it."""
+    body_size = 0
+    """Largest request body, 0 for no limit: the web server has its own (nginx client_max_body_size 1m)."""
+    # What an application, script or upstream may send us.
+    head_size = 64 * 1024
+    """The response head of a script or an upstream.  nginx fastcgi_buffer_size 4k–8k, Apache 8190 a line."""
+    # Time.
+    receive_timeout = 60.0
+    """Between two reads of one request that has begun.  nginx: client_body_timeout 60s, fastcgi_send_timeout 60s."""
+    send_timeout = 60.0
+    """Between two writes of one response to a peer that takes nothing.  nginx: send_timeout 60s."""
+    keepalive_timeout = 0.0
+    """An idle kept connection is closed after this, 0 for never: it owns nothing but a descriptor."""
+    request_timeout = 0.0
+    """One run of the application, 0 for no limit.  php-fpm: request_terminate_timeout 0; fcgi-run: gunicorn's --timeout."""
+    graceful_timeout = 30.0
+    """From the request to stop until what still runs is abandoned.  gunicorn: --graceful-timeout 30."""
+    # How many.
+    connections = 10000
+    """Connections one worker holds; more wait in the listen queue.  nginx: worker_connections 512."""
+    max_children = 32
+    """Children the fork worker runs at once.  php-fpm: pm.max_children."""
+
+    def __init__(self, **overrides: float) -> None:
+        for name, value in overrides.items():
+            if name not in LIMITS:
+                raise TypeError(f"no limit is called {name!r}; there are: {', '.join(LIMITS)}")
+            if value < 0:
+                raise ValueError(f"limit {name} is {value!r}; it cannot be negative")
+            setattr(self, name, type(LIMITS[name])(value))
+
+    def __repr__(self) -> str:
+        return f"Limits({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+LIMITS: dict[str, int | float] = {
+    name: value for name, value in vars(Limits).items() if isinstance(value, (int, float)) and name[0] != "_"
+}
+"""Every limit's name and default, in the order above."""

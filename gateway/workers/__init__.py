@@ -1,0 +1,1 @@
+"""Process models: they move bytes between sockets and connections, nothing else.  One file each."""

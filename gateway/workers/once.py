@@ -1,0 +1,113 @@
+"""The process model of CGI: one request from the environment and stdin, one response to stdout, then the process ends.
+
+This is on the path of every CGI request, so what it imports is what a visitor waits for
+(docs/decisions/0005-import-weight-is-latency.md).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gateway.apps.wsgi import WSGIRunner
+from gateway.errors import RequestAborted
+from gateway.events import APPLICATION, Request
+from gateway.exchange import BLOCK, Exchange
+from gateway.limits import Limits
+from gateway.protocols.cgi import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.apps.wsgi import WSGIApplication
+    from gateway.events import Params
+
+
+class StderrLog:
+    """The log of a CGI process: stderr is the web server's error log."""
+
+    def info(self, msg: str, *args: object) -> None:
+        """Not worth the administrator's attention in a process that lives for one request."""
+
+    def warning(self, msg: str, *args: object) -> None:
+        """One line on stderr."""
+        print("gateway:", msg % args, file=sys.stderr)
+
+    error = warning
+
+
+class _Stdio:
+    """stdin and stdout as the peer of one exchange."""
+
+    def __init__(self, connection: Connection, *, stdin: int, stdout: int) -> None:
+        self.connection = connection
+        self.exchange: Exchange | None = None
+        self._stdin = stdin
+        self._stdout = stdout
+
+    def push(self) -> None:
+        """Write all there is to stdout."""
+        for chunk in self.connection.data_to_send():
+            rest = memoryview(chunk)
+            try:
+                while rest:
+                    rest = rest[os.write(self._stdout, rest) :]
+            except OSError as error:
+                raise RequestAborted(f"the web server closed stdout: {error.strerror}") from error
+
+    def pull(self) -> None:
+        """Read some of stdin."""
+        size = BLOCK if self.connection.body_left is None else min(BLOCK, self.connection.body_left)
+        data = os.read(self._stdin, size)
+        if data:
+            self.connection.receive_data(data)
+        else:
+            self.connection.receive_eof()
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Hand what arrived to the exchange."""
+        for event in self.connection.events():
+            if self.exchange is not None:
+                self.exchange.receive(event)
+
+
+def read_params(environ: Mapping[bytes, bytes] | None = None) -> Params:
+    """The process environment as params: bytes as latin-1 (PEP 3333, "Unicode Issues")."""
+    if environ is None:
+        if not os.supports_bytes_environ:  # Windows: the environment is text
+            return [(name, value.encode("utf-8", "surrogateescape").decode("latin-1")) for name, value in os.environ.items()]
+        environ = os.environb
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in environ.items()]
+
+
+def run_once(
+    app: WSGIApplication, *, params: Params | None = None, stdin: int = 0, stdout: int = 1,
+    mount: str | None = None, limits: Limits | None = None,
+) -> bool:  # fmt: skip
+    """Serve one CGI request; True if the response went out whole.
+
+    What the application prints goes to stderr while it runs: only the response may go to stdout.
+    """
+    log = StderrLog()
+    limits = limits or Limits()
+    if params is None:
+        params = read_params()
+    connection = Connection(APPLICATION, params=params, limits=limits)
+    private = os.dup(stdout)
+    try:
+        os.dup2(2, stdout)
+        peer = _Stdio(connection, stdin=stdin, stdout=private)
+        request, *rest = connection.events()
+        assert isinstance(request, Request)
+        exchange = peer.exchange = Exchange(request, connection, peer=peer, limits=limits, log=log)
+        for event in rest:
+            exchange.receive(event)
+        WSGIRunner(app, log=log, mount=mount, multiprocess=True, run_once=True)(exchange)
+        exchange.close()
+        sys.stdout.flush()
+        return exchange.ended and not exchange.aborted
+    finally:
+        os.dup2(private, stdout)
+        os.close(private)
