@@ -26,9 +26,8 @@ def modules_imported(
 def _reported(argv: Sequence[str], *, env: Mapping[str, str], stdin: bytes, timeout: float) -> set[str]:
     # A measured interpreter would report the modules of the coverage tool as well.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "COVERAGE_"))}
-    done = subprocess.run(
-        argv, env=inherited | {"PYTHONPROFILEIMPORTTIME": "1"} | env, input=stdin, capture_output=True, timeout=timeout
-    )
+    environ = {**inherited, "PYTHONPROFILEIMPORTTIME": "1", **env}
+    done = subprocess.run(argv, env=environ, input=stdin, capture_output=True, timeout=timeout)
     lines = done.stderr.decode(errors="replace").splitlines()
     if done.returncode:
         raise AssertionError(f"{argv} exited with {done.returncode}:\n" + "\n".join(lines[-20:]))
