@@ -1,0 +1,1 @@
+"""Benchmarks of `gateway` against its peers, behind one nginx: ``python -m benchmarks``."""

@@ -1,0 +1,5 @@
+from hello import application
+
+from gateway import run
+
+run(application)

@@ -1,0 +1,5 @@
+from wsgiref.handlers import CGIHandler
+
+from hello import application
+
+CGIHandler().run(application)

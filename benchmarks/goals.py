@@ -1,0 +1,83 @@
+"""The speed `gateway` set out to reach, each goal a ratio or a difference within one run, and whether it did."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .cgi import OURS, WSGIREF
+from .contenders import FLUP_KEPT, OURS_KEPT, OURS_KEPT_4, OURS_UNKEPT, UWSGI_FASTCGI
+from .measure import Result
+from .report import Column, Section
+
+PYTHON = r"3\.13\.\d+"
+"""Which Python's CGI figures count."""
+
+TITLE = "Goals"
+COLUMNS = [
+    Column("at most", "limit", "{:.2f}"),
+    Column("measured", "measured", "{:.2f}"),
+    Column("reached", "reached", "{}"),
+]
+NOTE = "CPU is CPU time per request. A goal whose contenders were not part of the run is left open."
+
+
+class NotMeasuredError(Exception):
+    """A figure that a goal compares is not part of this run."""
+
+
+Look = Callable[[str, str], float]
+"""Gives the figure called by its key, of the result whose whole name matches a pattern."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A limit, and how to find what it limits."""
+
+    name: str
+    limit: float
+    measured: Callable[[Look], float]
+
+
+def cpu_ratio(one: str, other: str) -> Callable[[Look], float]:
+    """Return a measurement that divides the CPU time per request of two contenders."""
+    return lambda look: look(re.escape(one), "cpu") / look(re.escape(other), "cpu")
+
+
+GOALS = [
+    Goal("CPU, kept, 1 thread ÷ uWSGI FastCGI", 1.2, cpu_ratio(OURS_KEPT.name, UWSGI_FASTCGI.name)),
+    Goal("CPU, kept, 1 thread ÷ flup kept", 0.25, cpu_ratio(OURS_KEPT.name, FLUP_KEPT.name)),
+    Goal("CPU, unkept, 1 thread ÷ uWSGI FastCGI", 1.9, cpu_ratio(OURS_UNKEPT.name, UWSGI_FASTCGI.name)),
+    Goal("CPU, kept, 4 threads ÷ 1 thread", 1.25, cpu_ratio(OURS_KEPT_4.name, OURS_KEPT.name)),
+    Goal("CGI script − python -c pass, ms", 1.5, lambda look: look(f"{PYTHON}: {OURS}", "over_pass")),
+    Goal(f"CGI script ÷ {WSGIREF}", 0.75, lambda look: look(f"{PYTHON}: {OURS}", "vs_wsgiref")),
+    Goal("fork worker, ms a request", 1.5, lambda look: look("a request to a fork worker", "median")),
+    Goal("upload of 1 GiB, MiB of growth", 8, lambda look: look("upload of 1 GiB", "peak")),
+    Goal("download of 1 GiB, MiB of growth", 8, lambda look: look("download of 1 GiB", "peak")),
+]
+
+
+def judge(sections: Iterable[Section]) -> list[Section]:
+    """Compare each goal with the figures of `sections`; return no section when none could be compared."""
+    results = [result for section in sections for result in section.results]
+
+    def look(pattern: str, key: str) -> float:
+        for result in results:
+            if re.fullmatch(pattern, result.name) and key in result.figures:
+                return float(result.figures[key])
+        raise NotMeasuredError(pattern)
+
+    judged = [judge_one(goal, look) for goal in GOALS]
+    compared = any(result.status == "measured" for result in judged)
+    return [Section("goals", TITLE, COLUMNS, judged, NOTE)] if compared else []
+
+
+def judge_one(goal: Goal, look: Look) -> Result:
+    """Compare one goal with what was measured."""
+    try:
+        measured = goal.measured(look)
+    except NotMeasuredError:
+        return Result(goal.name, "skipped", figures={"limit": goal.limit})
+    reached = "yes" if measured <= goal.limit else "no"
+    return Result(goal.name, figures={"limit": goal.limit, "measured": measured, "reached": reached})

@@ -1,0 +1,121 @@
+"""The load section: throughput, latency and CPU time of each contender, in rounds that alternate between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from statistics import median, mode
+
+from . import nginx
+from .contenders import CONNECTIONS, CONTENDERS, FLUP_KEPT, UWSGI_FASTCGI, Contender
+from .measure import Load, Result, drive, open_connections, tree_cpu
+from .report import Column, Section
+from .servers import Stage, answers_hello, behind_nginx
+
+NAMES = [contender.name for contender in CONTENDERS]
+REFERENCES = {"vs_uwsgi": UWSGI_FASTCGI.name, "vs_flup": FLUP_KEPT.name}
+WARM_UP = 1.0
+"""Seconds of load before the first round, or as long as a round where that is shorter."""
+CLOSING_TIME = 0.1
+"""Seconds in which a server that does not keep connections closes one."""
+
+TITLE = f"A hello-world application behind nginx, {CONNECTIONS} connections"
+COLUMNS = [
+    Column("req/s", "throughput", "{:,.0f}"),
+    Column("p50 ms", "p50", "{:.2f}"),
+    Column("p99 ms", "p99", "{:.2f}"),
+    Column("CPU µs/req", "cpu", "{:.1f}"),
+    Column("× uWSGI", "vs_uwsgi", "{:.2f}"),
+    Column("× flup", "vs_flup", "{:.2f}"),
+    Column("kept", "kept", "{}"),
+]
+NOTE = (
+    "CPU is user + system time of the server's whole process tree for each request served; the two × columns divide it "
+    f"by that of {UWSGI_FASTCGI.name!r} and {FLUP_KEPT.name!r}. "
+    "Kept tells whether nginx's connection to the server was seen to stay open after a request."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of one contender: wrk's figures, and the CPU microseconds of the process tree."""
+
+    load: Load
+    cpu: float
+
+
+def run(names: Collection[str], *, seconds: float, rounds: int, progress: Callable[[str], None]) -> Section:
+    """Measure the contenders called `names`."""
+    chosen = [contender for contender in CONTENDERS if contender.name in names]
+    present = [contender for contender in chosen if contender.peer.version() is not None]
+    progress(f"load: starting {len(present)} servers")
+    with behind_nginx(present, application="benchmarks.hello:application") as stage:
+        working = [contender for contender in stage.pids if answers_hello(stage, contender)]
+        kept = {contender for contender in working if keeps(stage, contender)}
+        for contender in working:
+            progress(f"load: warming up {contender.name}")
+            drive(stage.url(contender), seconds=min(seconds, WARM_UP))
+        measured: dict[Contender, list[Round]] = {contender: [] for contender in working}
+        for number in range(rounds):
+            for contender in working:
+                progress(f"load: round {number + 1} of {rounds}, {contender.name}")
+                measured[contender].append(measure_round(stage, contender, seconds=seconds))
+    results = []
+    for contender in chosen:
+        if contender not in present:
+            results.append(Result(contender.name, "skipped", f"needs {contender.peer.name}: {contender.peer.install}"))
+        elif contender in stage.failures:
+            results.append(Result(contender.name, "failed", stage.failures[contender]))
+        else:
+            results.append(summarize(contender, measured[contender], kept=contender in kept))
+    compare(results)
+    return Section("load", TITLE, COLUMNS, results, NOTE)
+
+
+def measure_round(stage: Stage, contender: Contender, *, seconds: float) -> Round:
+    """Load `contender` once."""
+    pid = stage.pids[contender]
+    before = tree_cpu(pid)
+    load = drive(stage.url(contender), seconds=seconds)
+    return Round(load, tree_cpu(pid) - before)
+
+
+def keeps(stage: Stage, contender: Contender) -> bool:
+    """Tell whether the connection of a request that was answered is still open a moment later, most of three times."""
+    seen = []
+    for _ in range(3):
+        answers_hello(stage, contender)
+        time.sleep(CLOSING_TIME)
+        seen.append(open_connections(nginx.socket_path(contender, stage.directory)) > 0)
+    return mode(seen)
+
+
+def summarize(contender: Contender, rounds: list[Round], *, kept: bool) -> Result:
+    """Condense the rounds of one contender to medians."""
+    served = [round_ for round_ in rounds if round_.load.requests]
+    if not served:
+        return Result(contender.name, "failed", "answered one request, then none under load")
+    cpu = [round_.cpu / round_.load.requests for round_ in served]
+    figures: dict[str, float | str] = {
+        "throughput": median(round_.load.requests / round_.load.seconds for round_ in served),
+        "p50": median(round_.load.p50 for round_ in served) / 1000,
+        "p99": median(round_.load.p99 for round_ in served) / 1000,
+        "cpu": median(cpu),
+        "cpu_lowest": min(cpu),
+        "cpu_highest": max(cpu),
+        "kept": "yes" if kept else "no",
+        "requests": sum(round_.load.requests for round_ in rounds),
+        "errors": sum(round_.load.errors for round_ in rounds),
+    }
+    remark = f"{figures['errors']} errors" if figures["errors"] else ""
+    return Result(contender.name, remark=remark, figures=figures)
+
+
+def compare(results: list[Result]) -> None:
+    """Add the ratios of CPU time to the reference contenders, as far as these were measured."""
+    cpu = {result.name: float(result.figures["cpu"]) for result in results if "cpu" in result.figures}
+    for result in results:
+        for key, reference in REFERENCES.items():
+            if result.name in cpu and cpu.get(reference):
+                result.figures[key] = cpu[result.name] / cpu[reference]
