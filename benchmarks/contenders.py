@@ -20,8 +20,8 @@ from pathlib import Path
 CONNECTIONS = 16
 """How many connections wrk holds open to nginx, and so at most how many nginx keeps to a contender."""
 
-# Console scripts of the running interpreter come first, whether or not its virtual environment is activated.  Debian has
-# nginx in a directory that is not on everybody's PATH.
+# Console scripts of the running interpreter come first, whether or not its virtual environment is activated, and Debian
+# has nginx in a directory that is not on everybody's PATH.
 SEARCH_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"])
 
 
