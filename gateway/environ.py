@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    from gateway.events import Params
+    from gateway.events import Pairs, Params
 
     Environ: TypeAlias = dict[str, Any]
 
@@ -61,19 +61,18 @@ def base_environ(*, multithread: bool, multiprocess: bool, run_once: bool) -> En
     }
 
 
-def build_environ(params: Params, base: Environ, mount: str | None = None) -> Environ:
+def build_environ(params: Params, base: Environ, mount: str | None = None, *, repeated: Pairs = ()) -> Environ:
     """The CGI variables of a WSGI environ from a request's params; ``wsgi.input`` and ``wsgi.errors`` are the caller's.
 
+    ``repeated`` is as in :class:`gateway.events.Request`.
     ``mount`` states where the application lives and wins over what the front end says: ``""`` is the root of the site.
     Raises RemoteProtocolError on a CONTENT_LENGTH that is no number or is given twice with different values, and, with
     status_hint 404, on a path outside the mount.
     """
     repairs: list[str] = []
-    given = dict(params)
-    if len(given) != len(params):
-        given = _join_duplicates(params, repairs)
-    environ = base.copy()
-    environ.update(given)
+    if repeated:
+        params = _join_duplicates(repeated, repairs)
+    environ = base | params
     length = environ.get("CONTENT_LENGTH")
     if length is not None:
         if not length:
@@ -106,10 +105,10 @@ def build_environ(params: Params, base: Environ, mount: str | None = None) -> En
 # -- one value for each name
 
 
-def _join_duplicates(params: Params, repairs: list[str]) -> dict[str, str]:
+def _join_duplicates(pairs: Pairs, repairs: list[str]) -> Params:
     """nginx and HAProxy send a repeated header as two params; nginx sends an overridden param twice, the last one wins."""
     seen: dict[str, str] = {}
-    for name, value in params:
+    for name, value in pairs:
         if name not in seen:
             seen[name] = value
         elif name.startswith("HTTP_"):

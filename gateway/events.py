@@ -11,9 +11,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Protocol, TypeAlias
 
-    Params: TypeAlias = list[tuple[str, str]]
+    Params: TypeAlias = dict[str, str]
+    Pairs: TypeAlias = Sequence[tuple[str, str]]
     Headers: TypeAlias = list[tuple[str, str]]
 
 
@@ -61,14 +63,19 @@ class Event:
 
 
 class Request(Event):
-    """A request's params arrived whole: names and values in the order received, latin-1, duplicates kept."""
+    """A request's params arrived whole, decoded as latin-1.
 
-    __slots__ = ("params", "role")
+    Where a name came twice, ``params`` holds its last value and ``repeated`` all pairs of the request in order; else
+    ``repeated`` is empty.
+    """
 
-    def __init__(self, params: Params, request_id: int = 0, role: int = RESPONDER) -> None:
+    __slots__ = ("params", "role", "repeated")
+
+    def __init__(self, params: Params, request_id: int = 0, role: int = RESPONDER, repeated: Pairs = ()) -> None:
         self.params = params
-        self.role = role
         self.request_id = request_id
+        self.role = role
+        self.repeated = repeated
 
 
 class RequestBody(Event):
@@ -198,6 +205,8 @@ if TYPE_CHECKING:
         side: Side
         reusable: bool
         """Keep the transport after the last EndOfResponse?"""
+        idle: bool
+        """Is nothing begun that is not finished: no request, no part of one?"""
         error_channel: bool
         """Does ErrorOutput reach the web server's error log?"""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 
-from gateway.errors import LocalProtocolError, ProtocolError, RequestAborted
+from gateway.errors import ProtocolError, RequestAborted
 from gateway.events import (
     BodyWanted,
     EndOfRequest,
@@ -21,7 +21,7 @@ from gateway.events import (
     Response,
     ResponseBody,
 )
-from gateway.head import lower_name
+from gateway.head import HOP_BY_HOP, inspect_headers, lower_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,12 +49,6 @@ if TYPE_CHECKING:
 
 BLOCK = 64 * 1024
 """Bytes gathered before they are pushed, and read at once from a file."""
-
-HOP_BY_HOP = frozenset(
-    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
-     "upgrade")
-)  # fmt: skip
-"""Headers an application must not send (PEP 3333; RFC 9110 §7.6.1): the web server owns the visitor's connection."""
 
 
 class Spool:
@@ -99,9 +93,9 @@ class Spool:
 class _StreamedBody(io.RawIOBase):
     """A body too long to be kept: first what is in the spool, then what the web server still sends, as it is read."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, kept: IO[bytes]) -> None:
         self._exchange = exchange
-        self._kept: IO[bytes] | None = exchange.body.open()
+        self._kept: IO[bytes] | None = kept
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
@@ -151,7 +145,8 @@ class Exchange:
 
     __slots__ = (
         "connection", "request", "peer", "limits", "log", "body", "filter_data", "complete", "aborted", "too_large",
-        "expected", "head_sent", "ended", "sent", "status", "_streaming", "_left", "_silent", "_unpushed",
+        "expected", "is_head", "head_sent", "ended", "sent", "status", "headers",
+        "_streaming", "_left", "_no_content", "_unpushed",
     )  # fmt: skip
 
     def __init__(self, request: Request, connection: Connection, *, peer: Peer, limits: Limits, log: Log) -> None:
@@ -160,21 +155,24 @@ class Exchange:
         self.peer = peer
         self.limits = limits
         self.log = log
-        self.body = Spool(limits.body_memory)
+        self.body: Spool | None = None
         self.filter_data: Spool | None = None
         self.complete = self.aborted = self.too_large = False
         self.expected: int | None = None
         """What CONTENT_LENGTH announced, once somebody looked; None: nothing, the wire marks the end."""
+        self.is_head = False
+        """Is it a HEAD request?"""
         self.head_sent = self.ended = False
         self.status = ""
+        self.headers: Headers = []
         self.sent = 0
         """Bytes of the response body that were sent."""
-        self._streaming = self._silent = False
-        self._left: int | None = None
+        self._streaming = self._no_content = False
+        self._left: int | None = None  # bytes of the body that Content-Length still promises
         self._unpushed = 0
 
     def __repr__(self) -> str:
-        asked = "aborted" if self.aborted else "complete" if self.complete else f"{self.body.size} bytes so far"
+        asked = "aborted" if self.aborted else "complete" if self.complete else f"{self.body_size} bytes so far"
         said = "ended" if self.ended else "head sent" if self.head_sent else "nothing sent"
         return f"<Exchange request={asked!r} response={said!r}>"
 
@@ -182,7 +180,11 @@ class Exchange:
 
     def receive(self, event: Event) -> None:
         """Take an event that belongs to this request.  Raises OSError when a body can no longer be kept."""
-        if isinstance(event, RequestBody):
+        if isinstance(event, EndOfRequest):
+            self.complete = True
+        elif isinstance(event, RequestBody):
+            if self.body is None:
+                self.body = Spool(self.limits.body_memory)
             limit = self.limits.body_size
             if limit and self.body.size + len(event.data) > limit:
                 self.too_large = True
@@ -191,8 +193,6 @@ class Exchange:
                 self.body.size += len(event.data)
             else:
                 self.body.append(event.data)
-        elif isinstance(event, EndOfRequest):
-            self.complete = True
         elif isinstance(event, FilterData):
             if self.filter_data is None:
                 self.filter_data = Spool(self.limits.body_memory)
@@ -203,7 +203,12 @@ class Exchange:
     @property
     def ready(self) -> bool:
         """Can the application start: is the request whole, or too long to wait for it?"""
-        return self.complete or self.too_large or self.body.size > self.limits.body_buffer
+        return self.complete or self.too_large or self.body_size > self.limits.body_buffer
+
+    @property
+    def body_size(self) -> int:
+        """Bytes of the body received so far."""
+        return 0 if self.body is None else self.body.size
 
     def open_body(self) -> IO[bytes]:
         """``wsgi.input``: a file with all of the body, or one that reads the rest as it comes.
@@ -211,8 +216,10 @@ class Exchange:
         Reading the latter raises RequestAborted if the web server gives up, or sends more or less than CONTENT_LENGTH.
         """
         if self.complete and not self.aborted:
-            return self.body.open()
-        stream = _StreamedBody(self)
+            return io.BytesIO() if self.body is None else self.body.open()
+        if self.body is None:
+            self.body = Spool(self.limits.body_memory)
+        stream = _StreamedBody(self, self.body.open())
         self._streaming = True
         self.body.chunks = []
         return io.BufferedReader(stream, BLOCK)
@@ -220,6 +227,7 @@ class Exchange:
     def next_chunk(self, wanted: int) -> bytes:
         """The next bytes of a streamed body, b"" at its end."""
         body = self.body
+        assert body is not None  # open_body() made it
         while not body.chunks and not self.complete:
             self.connection.send(BodyWanted(wanted, self.request.request_id))
             self.peer.pull()
@@ -235,41 +243,44 @@ class Exchange:
 
     # -- the response
 
-    def start(self, status: str, headers: Headers, *, silent: bool = False) -> None:
-        """Send the head; ``silent`` is for HEAD requests.  Raises LocalProtocolError on header injection."""
-        left = None
-        drop = False
-        for name, value in headers:
-            lowered = lower_name(name)
-            if lowered == "content-length":
-                if not (value.isascii() and value.isdigit()):
-                    raise LocalProtocolError(f"Content-Length {value[:40]!r} is not a number")
-                left = int(value)
-            elif lowered in HOP_BY_HOP:
-                drop = True
-        if drop:
+    def respond(self, status: str, headers: Headers) -> None:
+        """State the head; it is sent with the first bytes of the body, and may be restated until then.
+
+        Raises LocalProtocolError or ApplicationError on a header that cannot be sent.
+        """
+        self._left, hop_by_hop = inspect_headers(headers)
+        if hop_by_hop:
             self.log.warning("hop-by-hop headers of the application were dropped (PEP 3333): %s", headers)
             headers = [(name, value) for name, value in headers if lower_name(name) not in HOP_BY_HOP]
         # RFC 9110 §6.4.1: responses to HEAD, and 1xx, 204 and 304, have no content.
-        self._silent = silent or status[:3] in ("204", "304") or status[0] == "1"
-        self.connection.send(Response(status, headers, self.request.request_id))
-        self.head_sent = True
+        self._no_content = self.is_head or status[0] == "1" or status[:3] in ("204", "304")
         self.status = status
-        self._left = None if self._silent else left
+        self.headers = headers
+
+    def set_length(self, length: int) -> None:
+        """The whole body is known to have this length: say so, if the head was not sent and does not say it itself."""
+        if self._left is None and self.status and not (self.head_sent or self._no_content):
+            self.headers = [*self.headers, ("Content-Length", str(length))]
+            self._left = length
 
     def write(self, data: bytes) -> None:
-        """Some bytes of the body; those past Content-Length are cut off and logged."""
-        if self._silent or not data:
+        """Some bytes of the body, the head before the first of them; those past Content-Length are cut off and logged.
+
+        Raises LocalProtocolError if the head cannot be sent: header injection.
+        """
+        if not self.head_sent:
+            self.connection.send(Response(self.status, self.headers, self.request.request_id))
+            self.head_sent = True
+        if self._no_content or not data:
             return
-        if self._left is not None:
-            if len(data) > self._left:
-                self.log.error(
-                    "the application sent %d bytes more than its Content-Length; they were cut off",
-                    len(data) - self._left,
-                )
-                data = data[: self._left]
-            self._left -= len(data)
         size = len(data)
+        if self._left is not None:
+            if size > self._left:
+                self.log.error(
+                    "the application sent %d bytes more than its Content-Length; they were cut off", size - self._left
+                )
+                data, size = data[: self._left], self._left
+            self._left -= size
         self.sent += size
         self.connection.send(ResponseBody(data, self.request.request_id))
         self._unpushed += size
@@ -285,7 +296,9 @@ class Exchange:
 
     def end(self) -> None:
         """The response is whole; one that is shorter than its Content-Length is ended as broken."""
-        if self._left:
+        if not self.head_sent:
+            self.write(b"")
+        if self._left and not self._no_content:
             self.log.error("the application sent %d bytes less than its Content-Length", self._left)
             self.abort()
             return
@@ -308,10 +321,17 @@ class Exchange:
             self.abort()
             return
         page = f"{status}\n".encode("latin-1")
-        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(page)))]
-        self.start(status, headers, silent=("REQUEST_METHOD", "HEAD") in self.request.params)
+        self.is_head = self.is_head or self.request.params.get("REQUEST_METHOD") == "HEAD"
+        self.respond(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(page)))])
         self.write(page)
         self.end()
+
+    def answered_elsewhere(self) -> None:
+        """Another process sent the whole response: bring our end of the wire to where its end is, and say nothing."""
+        self.ended = True
+        self.connection.send(Response("200 OK", [], self.request.request_id))
+        self.connection.send(EndOfResponse(self.request.request_id))
+        self.connection.data_to_send()
 
     def refuse(self, error: ProtocolError) -> None:
         """The request itself is at fault: one log line, and a clear answer."""
@@ -327,6 +347,7 @@ class Exchange:
 
     def close(self) -> None:
         """Let go of the bodies."""
-        self.body.close()
+        if self.body is not None:
+            self.body.close()
         if self.filter_data is not None:
             self.filter_data.close()

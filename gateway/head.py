@@ -6,7 +6,7 @@ parses it, and recognises local and client redirects.
 
 from __future__ import annotations
 
-from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
+from gateway.errors import ApplicationError, LimitExceeded, LocalProtocolError, RemoteProtocolError
 from gateway.events import Event, Response, ResponseBody
 
 TYPE_CHECKING = False
@@ -30,12 +30,49 @@ def lower_name(name: str) -> str:
     """
     lowered = _lowered.get(name)
     if lowered is None:
+        if not isinstance(name, str):
+            raise TypeError(f"header name {name!r} is a {type(name).__name__}, not a native string")
         if not name or not TOKEN.issuperset(name):
             raise LocalProtocolError(f"header name {name!r} is not a token (RFC 9110 §5.1)")
         lowered = name.lower()
         if len(_lowered) < _LOWERED_SIZE:
             _lowered[name] = lowered
     return lowered
+
+
+HOP_BY_HOP = frozenset(
+    ("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
+     "upgrade")
+)  # fmt: skip
+"""Headers an application must not send (PEP 3333; RFC 9110 §7.6.1): the web server owns the visitor's connection."""
+
+_SPECIAL = HOP_BY_HOP | {"content-length"}
+
+
+def inspect_headers(headers: Headers) -> tuple[int | None, bool]:
+    """Content-Length, None if there is none, and whether there are hop-by-hop headers.
+
+    Raises LocalProtocolError on a bad name or length, ApplicationError on what is no pair of native strings.
+
+    >>> inspect_headers([("Content-Length", "5"), ("Connection", "close")])
+    (5, True)
+    """
+    length, hop_by_hop = None, False
+    try:
+        for name, value in headers:
+            lowered = _lowered.get(name) or lower_name(name)
+            if value.__class__ is not str and not isinstance(value, str):
+                raise TypeError
+            if lowered in _SPECIAL:
+                if lowered != "content-length":
+                    hop_by_hop = True
+                elif value.isascii() and value.isdigit():
+                    length = int(value)
+                else:
+                    raise LocalProtocolError(f"Content-Length {value[:40]!r} is not a number")
+    except (TypeError, ValueError):
+        raise ApplicationError(f"these headers are not pairs of native strings (PEP 3333): {headers!r:.200}") from None
+    return length, hop_by_hop
 
 
 def serialize_head(status: str, headers: Headers, start: str = "Status: ") -> bytes:
@@ -152,7 +189,7 @@ class ResponseReader:
         if buffer[:1] == b"\n" or buffer[:2] == b"\r\n":
             raise _bad_head("the head is empty: at least one header line must come before the blank line")
         ends = [
-            (at, at + len(mark)) for mark in (b"\n\n", b"\n\r\n") if (at := buffer.find(mark, searched)) >= 0
+            (at + 1, at + len(mark)) for mark in (b"\n\n", b"\n\r\n") if (at := buffer.find(mark, searched)) >= 0
         ]  # fmt: skip
         return min(ends) if ends else None
 

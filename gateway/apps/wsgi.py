@@ -39,13 +39,11 @@ class FileWrapper:
 class _Call:
     """One call of the application: its ``start_response`` and ``write``."""
 
-    __slots__ = ("_exchange", "_silent", "_status", "_headers")
+    __slots__ = ("_exchange", "_started")
 
-    def __init__(self, exchange: Exchange, *, silent: bool) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._silent = silent
-        self._status = ""
-        self._headers: Headers = []
+        self._started = False
 
     def start_response(
         self, status: str, headers: Headers, exc_info: ExcInfo | None = None
@@ -57,21 +55,14 @@ class _Call:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None  # no circular reference
-        elif self._status:
+        elif self._started:
             raise ApplicationError("start_response() was called twice without exc_info (PEP 3333)")
         if status not in _good_statuses:
             _check_status(status)
-        if not isinstance(headers, list):
+        if headers.__class__ is not list:
             raise ApplicationError(f"response headers are a {type(headers).__name__}, not a list (PEP 3333)")
-        for item in headers:
-            if (
-                item.__class__ is not tuple
-                or len(item) != 2
-                or not isinstance(item[0], str)
-                or not isinstance(item[1], str)
-            ):
-                raise ApplicationError(f"header {item!r} is not a tuple of two native strings (PEP 3333)")
-        self._status, self._headers = status, headers
+        self._exchange.respond(status, headers)
+        self._started = True
         return self.write
 
     def write(self, data: bytes) -> None:
@@ -80,37 +71,21 @@ class _Call:
             self.send(data)
             self._exchange.flush()
 
-    def send(self, data: bytes) -> None:
-        """One block of the body; the first one takes the head along."""
-        if data.__class__ is not bytes and not isinstance(data, bytes):
+    def send(self, block: bytes) -> None:
+        """One block of the body."""
+        if block.__class__ is not bytes and not isinstance(block, bytes):
             raise ApplicationError(
-                f"the application gave a block of type {type(data).__name__}, not bytes (PEP 3333): {data!r:.60}"
+                f"the application gave a block of type {type(block).__name__}, not bytes (PEP 3333): {block!r:.60}"
             )
-        if data:
-            if not self._exchange.head_sent:
-                self._start()
-            self._exchange.write(data)
-
-    def _start(self) -> None:
-        if not self._status:
+        if not self._started:
             raise ApplicationError("the application sent a body before it called start_response() (PEP 3333)")
-        self._exchange.start(self._status, self._headers, silent=self._silent)
-
-    def send_all(self, blocks: list[bytes] | tuple[bytes, ...]) -> None:
-        """The body of an application that returned a list: known whole, so one Content-Length and one write do."""
-        if len(blocks) == 1 and not self._silent and self._status[:3] not in ("204", "304"):
-            # PEP 3333, "Handling the Content-Length Header": a single block's length is the response's.
-            if not any(name.lower() == "content-length" for name, _ in self._headers) and not self._exchange.head_sent:
-                self._headers = [*self._headers, ("Content-Length", str(len(blocks[0])))]
-        for block in blocks:
-            self.send(block)
+        if block:
+            self._exchange.write(block)
 
     def finish(self) -> None:
         """The application is done."""
-        if not self._exchange.head_sent:
-            if not self._status:
-                raise ApplicationError("the application returned without calling start_response() (PEP 3333)")
-            self._start()
+        if not self._started:
+            raise ApplicationError("the application returned without calling start_response() (PEP 3333)")
         self._exchange.end()
 
 
@@ -166,7 +141,7 @@ class WSGIRunner:
 
     def _environ(self, exchange: Exchange) -> Environ:
         request = exchange.request
-        environ = build_environ(request.params, self._base, self._mount)
+        environ = build_environ(request.params, self._base, self._mount, repeated=request.repeated)
         if exchange.too_large:
             raise RemoteProtocolError(
                 f"the request body is longer than limit body_size={exchange.limits.body_size}",
@@ -175,11 +150,12 @@ class WSGIRunner:
         length = environ.get("CONTENT_LENGTH")
         if length is not None and request.role != AUTHORIZER:
             exchange.expected = int(length)
-            if exchange.complete and not exchange.aborted and exchange.body.size != exchange.expected:
-                raise RemoteProtocolError(f"the body has {exchange.body.size} bytes, CONTENT_LENGTH says {length}")
-        elif exchange.complete and exchange.body.size:
+            if exchange.complete and not exchange.aborted and exchange.body_size != exchange.expected:
+                raise RemoteProtocolError(f"the body has {exchange.body_size} bytes, CONTENT_LENGTH says {length}")
+        elif exchange.complete and exchange.body_size:
             # A chunked upload arrived whole: applications that look for a length find it.
-            environ["CONTENT_LENGTH"] = str(exchange.body.size)
+            environ["CONTENT_LENGTH"] = str(exchange.body_size)
+        exchange.is_head = environ["REQUEST_METHOD"] == "HEAD"
         environ["wsgi.input"] = exchange.open_body()
         environ["wsgi.errors"] = ErrorStream(exchange) if exchange.connection.error_channel else sys.stderr
         if request.role != 1:
@@ -194,12 +170,15 @@ class WSGIRunner:
         return environ
 
     def _run(self, exchange: Exchange, environ: Environ) -> None:
-        call = _Call(exchange, silent=environ["REQUEST_METHOD"] == "HEAD")
+        call = _Call(exchange)
         result: Any = None
         try:
             result = self.app(environ, call.start_response)
             if result.__class__ is list or result.__class__ is tuple:
-                call.send_all(result)
+                if len(result) == 1 and result[0].__class__ is bytes:
+                    exchange.set_length(len(result[0]))
+                for block in result:
+                    call.send(block)
             elif isinstance(result, (str, bytes)):
                 raise ApplicationError(
                     f"the application returned {type(result).__name__}, not an iterable of bytes (PEP 3333): "

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gateway.events import Connection
+
 WIRES = {
     "cgi": "gateway.protocols.cgi",
     "fastcgi": "gateway.protocols.fastcgi",
 }
 """The wire's name, also its URL scheme, and the module that holds its ``Connection``."""
+
+
+def connection_class(wire: str) -> Callable[..., Connection]:
+    """The ``Connection`` of a wire.  Raises ConfigError."""
+    if wire not in WIRES:
+        from gateway.errors import ConfigError
+
+        raise ConfigError(f"no wire is called {wire!r}; there are: {', '.join(WIRES)}")
+    connection: Callable[..., Connection] = __import__(WIRES[wire], fromlist=["Connection"]).Connection
+    return connection

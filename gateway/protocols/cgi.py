@@ -62,6 +62,11 @@ class Connection:
         else:
             self._begin(params)
 
+    @property
+    def idle(self) -> bool:
+        """Never before its end: a CGI connection is one request."""
+        return self._in_ended and self._out_ended
+
     def __repr__(self) -> str:
         taken = "ended" if self._in_ended else "open"
         said = "ended" if self._out_ended else "head sent" if self._head_sent else "nothing sent"
@@ -69,12 +74,11 @@ class Connection:
 
     def _begin(self, params: Params) -> None:
         self._events.append(Request(params))
-        given = dict(params)
-        length = given.get("CONTENT_LENGTH", "")
+        length = params.get("CONTENT_LENGTH", "")
         if length:
             # RFC 3875 §4.1.2: CONTENT_LENGTH = "" | 1*digit; build_environ() refuses what is neither.
             self.body_left = int(length) if length.isascii() and length.isdigit() else 0
-        elif given.get("HTTP_TRANSFER_ENCODING", "").lower().endswith("chunked"):
+        elif params.get("HTTP_TRANSFER_ENCODING", "").lower().endswith("chunked"):
             # Apache hands a chunked upload on decoded and without a length: it ends where stdin ends.
             self.body_left = None
         if self.body_left == 0:

@@ -8,6 +8,7 @@ APPLICATION answers requests that a web server multiplexes over a connection; WE
 from __future__ import annotations
 
 from struct import Struct
+from struct import error as StructError
 
 from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from gateway.events import (
@@ -37,7 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gateway.events import Params
+    from gateway.events import Pairs, Params
 
 # §8 gives these names with the prefix FCGI_.
 VERSION_1 = 1
@@ -62,6 +63,7 @@ _make_header = _HEADER.pack
 _BEGIN_BODY = Struct(">HB5x")
 _END_BODY = Struct(">IB3x")
 _LONG = Struct(">I")
+_read_long = _LONG.unpack_from
 
 _CONTENT_MAX = 65528
 """The longest content we put in one record: a multiple of 8, so that it needs no padding (§3.3)."""
@@ -94,38 +96,66 @@ def encode_pairs(pairs: Iterable[tuple[str, str]]) -> bytes:
     return b"".join(chunks)
 
 
-def decode_pairs(block: bytes, limit: int = 65535) -> Params:
-    """Name-value pairs (§3.4) as latin-1 text, in order; RemoteProtocolError if a length points past the block.
+def decode_pairs(block: bytes) -> tuple[Params, Pairs]:
+    """Name-value pairs (§3.4) as latin-1 text; the pairs in order as well if a name came twice.
+
+    RemoteProtocolError if a length points past the block.
 
     >>> decode_pairs(bytes([1, 2]) + b"ABC")
-    [('A', 'BC')]
+    ({'A': 'BC'}, ())
+    >>> decode_pairs(bytes([1, 1]) + b"AB" + bytes([1, 1]) + b"AC")
+    ({'A': 'C'}, [('A', 'B'), ('A', 'C')])
     """
-    pairs: Params = []
     text = block.decode("latin-1")
+    if not text.isascii():
+        pairs = _decode_long_pairs(block, text)
+        params = dict(pairs)
+        return params, () if len(params) == len(pairs) else pairs
+    # No byte is above 127, so every length is one byte: the common case, and a loop worth keeping short.
+    params = {}
+    at = count = 0
+    size = len(block)
+    try:
+        while at < size:
+            middle = at + 2 + block[at]
+            name = text[at + 2 : middle]
+            at = middle + block[at + 1]
+            params[name] = text[middle:at]
+            count += 1
+    except IndexError:
+        at = -1
+    if at != size:
+        raise _bad_pairs(size)
+    return params, () if count == len(params) else _decode_long_pairs(block, text)
+
+
+def _decode_long_pairs(block: bytes, text: str) -> list[tuple[str, str]]:
+    """The pairs of a block in order, lengths of one byte or four."""
+    pairs = []
     at, size = 0, len(block)
     try:
         while at < size:
-            name_length = block[at]
-            at += 1
-            if name_length > 127:
-                name_length = _LONG.unpack_from(block, at - 1)[0] & 0x7FFFFFFF
-                at += 3
-            value_length = block[at]
-            at += 1
-            if value_length > 127:
-                value_length = _LONG.unpack_from(block, at - 1)[0] & 0x7FFFFFFF
-                at += 3
-            middle = at + name_length
-            end = middle + value_length
-            if end > size:
-                raise RemoteProtocolError(f"a name-value pair at offset {at} claims {end - size} bytes past its block")
+            lengths = []
+            for _ in range(2):
+                length = block[at]
+                at += 1
+                if length > 127:
+                    length = _read_long(block, at - 1)[0] & 0x7FFFFFFF
+                    at += 3
+                lengths.append(length)
+            middle = at + lengths[0]
+            end = middle + lengths[1]
             pairs.append((text[at:middle], text[middle:end]))
             at = end
-    except (IndexError, ValueError, OverflowError) as error:
-        raise RemoteProtocolError(f"the name-value block ends within a length at offset {at}") from error
-    if len(pairs) > limit:
-        raise LimitExceeded("params_count", limit, status_hint="431 Request Header Fields Too Large")
+    except (IndexError, StructError):
+        at = -1
+    if at != size:
+        raise _bad_pairs(size)
     return pairs
+
+
+def _bad_pairs(size: int) -> RemoteProtocolError:
+    return RemoteProtocolError(f"a name or value claims more than its block of {size} bytes has (§3.4)")
 
 
 class _Stream:
@@ -180,7 +210,10 @@ class Connection:
         )
         return f"<fastcgi.Connection {self.side} requests=[{requests}] reusable={self.reusable}>"
 
-    # -- receiving
+    @property
+    def idle(self) -> bool:
+        """Is nothing begun that is not finished?"""
+        return not self._streams and not self._inbox
 
     def receive_data(self, data: bytes) -> None:
         """Feed bytes; nothing is decoded before :meth:`events`."""
@@ -200,7 +233,10 @@ class Connection:
                 self._abort(stream, request_id)
 
     def events(self) -> list[Event]:
-        """Decode what was fed.  Raises RemoteProtocolError; the connection is then of no more use."""
+        """Decode what was fed.  Raises RemoteProtocolError; the connection is then of no more use.
+
+        What came before the fault is not lost: the next call returns it.
+        """
         inbox, at = self._inbox, 0
         size, handlers = len(inbox), self._handlers
         try:
@@ -222,6 +258,7 @@ class Connection:
                     raise RemoteProtocolError(f"record version is {inbox[at]}, not 1 (§3.3)")
         except RemoteProtocolError as error:
             self.reusable = False
+            self._inbox = b""
             error.args = (f"FastCGI: {error} (record at byte {self._received + at})",)
             raise
         self._inbox = inbox[at:] if at < size else b""
@@ -273,7 +310,12 @@ class Connection:
             return
         stream.blocks = None
         block = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-        self._events.append(Request(decode_pairs(block, self._limits.params_count), request_id, stream.role))
+        params, repeated = decode_pairs(block)
+        if len(repeated or params) > self._limits.params_count:
+            raise LimitExceeded(
+                "params_count", self._limits.params_count, status_hint="431 Request Header Fields Too Large"
+            )
+        self._events.append(Request(params, request_id, stream.role, repeated))
         if stream.role == AUTHORIZER:
             # §6.3: an Authorizer gets no STDIN.
             stream.complete = True
@@ -325,7 +367,7 @@ class Connection:
         # §4.1: variables we do not know are left out of the answer.
         known = {MAX_CONNS: "1", MAX_REQS: str(self._most), MPXS_CONNS: "1" if self._most > 1 else "0"}
         known.update(self._values or ())
-        asked = {name for name, _ in decode_pairs(content)}
+        asked, _ = decode_pairs(content)
         result = encode_pairs((name, value) for name, value in known.items() if name in asked)
         self._outbox.append(encode_record(GET_VALUES_RESULT, 0, result))
 
@@ -356,7 +398,7 @@ class Connection:
         self._events.append(EndOfResponse(request_id, app_status, PROTOCOL_STATUS[protocol_status]))
 
     def _on_pong(self, request_id: int, content: bytes) -> None:
-        self._events.append(Pong(dict(decode_pairs(content))))
+        self._events.append(Pong(decode_pairs(content)[0]))
 
     def _on_unknown_type(self, request_id: int, content: bytes) -> None:
         self._events.append(Pong({}))  # it does not know GET_VALUES, but it lives
@@ -365,33 +407,35 @@ class Connection:
 
     def send(self, event: Event) -> None:
         """Say something; LocalProtocolError if the request it belongs to is not in a state for it."""
-        if self.side is APPLICATION:
-            self._send_response(event)
-        else:
+        if self.side is not APPLICATION:
             self._send_request(event)
-
-    def _send_response(self, event: Event) -> None:
+            return
         request_id = event.request_id
         stream = self._streams.get(request_id)
         if stream is None or stream.blocks is not None:
             raise LocalProtocolError(f"{type(event).__name__} for request {request_id}, which is not active")
-        if isinstance(event, ResponseBody):
-            if not stream.head_sent:
-                raise LocalProtocolError("ResponseBody before Response")
-            self._write(request_id, event.data)
-        elif isinstance(event, Response):
-            if stream.head_sent:
-                raise LocalProtocolError("a second Response to one request")
-            self._write(request_id, serialize_head(event.status, event.headers))
+        if isinstance(event, ResponseBody) and stream.head_sent:
+            data = event.data
+        elif isinstance(event, Response) and not stream.head_sent:
+            data = serialize_head(event.status, event.headers)
             stream.head_sent = True
         elif isinstance(event, EndOfResponse):
             self._send_end(stream, event)
+            return
         elif isinstance(event, ErrorOutput):
             self._flush()
             stream.stderr_used = True
             self._write_stream(STDERR, request_id, event.data)
-        elif not isinstance(event, BodyWanted):
-            raise LocalProtocolError(f"{type(event).__name__} is not for the APPLICATION side")
+            return
+        elif isinstance(event, BodyWanted):
+            return  # STDIN is pushed
+        else:
+            raise LocalProtocolError(f"{type(event).__name__} does not fit {self!r}")
+        # Small writes of one response gather here and share a record.
+        if self._pending_id != request_id:
+            self._flush()
+            self._pending_id = request_id
+        self._pending.append(data)
 
     def _send_end(self, stream: _Stream, event: EndOfResponse) -> None:
         request_id = event.request_id
@@ -447,7 +491,7 @@ class Connection:
         if not 1 <= request_id <= 65535 or request_id in self._streams:
             raise LocalProtocolError(f"request id {request_id} is in use or not within 1–65535 (§3.3)")
         try:
-            block = encode_pairs(event.params)
+            block = encode_pairs(event.repeated or event.params.items())
         except UnicodeEncodeError as error:
             raise LocalProtocolError(f"a param is not latin-1: {error.object[:80]!r}") from None
         self.reusable = self._keep_conn
@@ -463,13 +507,6 @@ class Connection:
         if not stream.body_ended and stream.role != AUTHORIZER:
             self._outbox.append(encode_record(STDIN, request_id, b""))
         stream.body_ended = True
-
-    def _write(self, request_id: int, data: bytes) -> None:
-        """Small writes of one response gather here and share a record."""
-        if self._pending_id != request_id:
-            self._flush()
-            self._pending_id = request_id
-        self._pending.append(data)
 
     def _flush(self) -> None:
         if self._pending:

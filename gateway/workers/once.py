@@ -14,14 +14,14 @@ from gateway.errors import RequestAborted
 from gateway.events import APPLICATION, Request
 from gateway.exchange import BLOCK, Exchange
 from gateway.limits import Limits
-from gateway.protocols.cgi import Connection
+from gateway.protocols import connection_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.apps.wsgi import WSGIApplication
-    from gateway.events import Params
+    from gateway.events import Connection, Params
 
 
 class StderrLog:
@@ -58,8 +58,7 @@ class _Stdio:
 
     def pull(self) -> None:
         """Read some of stdin."""
-        size = BLOCK if self.connection.body_left is None else min(BLOCK, self.connection.body_left)
-        data = os.read(self._stdin, size)
+        data = os.read(self._stdin, BLOCK)
         if data:
             self.connection.receive_data(data)
         else:
@@ -77,9 +76,10 @@ def read_params(environ: Mapping[bytes, bytes] | None = None) -> Params:
     """The process environment as params: bytes as latin-1 (PEP 3333, "Unicode Issues")."""
     if environ is None:
         if not os.supports_bytes_environ:  # Windows: the environment is text
-            return [(name, value.encode("utf-8", "surrogateescape").decode("latin-1")) for name, value in os.environ.items()]
+            text = os.environ.items()
+            return {name: value.encode("utf-8", "surrogateescape").decode("latin-1") for name, value in text}
         environ = os.environb
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in environ.items()]
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in environ.items()}
 
 
 def run_once(
@@ -94,7 +94,7 @@ def run_once(
     limits = limits or Limits()
     if params is None:
         params = read_params()
-    connection = Connection(APPLICATION, params=params, limits=limits)
+    connection = connection_class("cgi")(APPLICATION, params=params, limits=limits)
     private = os.dup(stdout)
     try:
         os.dup2(2, stdout)

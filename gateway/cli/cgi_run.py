@@ -1,0 +1,54 @@
+"""``cgi-run app:application``: one request from the environment and stdin, as a CGI script does it (RFC 3875).
+
+On the path of every request, so the command line is read by hand: argparse alone would take as long as all the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+USAGE = """\
+Usage: cgi-run [--mount PATH] TARGET
+
+Answer one CGI request (RFC 3875) from the environment and stdin on stdout, with the WSGI application TARGET:
+module:attribute, module:factory() or path/to/file.py:attribute.
+
+  --mount PATH   where the application lives in the site, e.g. /app; also GATEWAY_MOUNT
+  -h, --help     show this
+"""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The console script: exits with 0, with 1 if the response did not go out whole, 2 for usage, 3 for a bad target."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return
+    mount = os.environ.get("GATEWAY_MOUNT")
+    if len(arguments) > 2 and arguments[0] == "--mount":
+        mount = arguments[1]
+        del arguments[:2]
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print(USAGE, end="", file=sys.stderr)
+        sys.exit(2)
+    from gateway.environ import check_mount
+    from gateway.loader import explain, load
+    from gateway.workers.once import run_once
+
+    try:
+        app = load(arguments[0])
+    except Exception as error:
+        print(explain(arguments[0], error), file=sys.stderr)
+        sys.stdout.write("Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n500 Internal Server Error\n")
+        sys.exit(3)
+    try:
+        mount = None if mount is None else check_mount(mount)
+    except ValueError as error:
+        print(f"cgi-run: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(0 if run_once(app, mount=mount) else 1)
+
+
+if __name__ == "__main__":
+    main()

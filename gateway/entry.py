@@ -1,0 +1,109 @@
+"""``run`` and ``serve``: the worker that fits where the process finds itself.
+
+``run`` is what a script calls that does not know who starts it: as CGI it is on the path of every request, so it looks
+at the environment first and imports what it needs after.
+"""
+
+from __future__ import annotations
+
+import os
+
+from gateway.events import APPLICATION
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+    from gateway.apps.wsgi import WSGIApplication
+    from gateway.limits import Limits
+
+
+def run(app: WSGIApplication, *, mount: str | None = None, threads: int = 1, limits: Limits | None = None) -> None:
+    """Serve ``app`` to whoever started this process.
+
+    A CGI environment (RFC 3875 §4.1): one request.  A listening socket on fd 0 (FastCGI 1.0 §2.2) or from systemd
+    (LISTEN_FDS): FastCGI, until SIGTERM.  A terminal: a development server on http://127.0.0.1:8000.
+    """
+    if "GATEWAY_INTERFACE" in os.environ or "REQUEST_METHOD" in os.environ:
+        from gateway.workers.once import run_once
+
+        run_once(app, mount=mount, limits=limits)
+        return
+    from gateway.address import inherited_sockets
+
+    sockets = inherited_sockets()
+    if sockets:
+        _serve_sockets(app, sockets, protocol="fastcgi", threads=threads, mount=mount, limits=limits)
+    else:
+        _develop(app)
+
+
+def serve(
+    app: WSGIApplication, bind: str = "127.0.0.1:9000", *, protocol: str = "fastcgi", threads: int = 1,
+    worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None, socket_mode: int | None = None,
+) -> None:  # fmt: skip
+    """Serve ``app`` on ``bind`` (see :mod:`gateway.address`) in this process until SIGTERM or SIGINT.
+
+    ``worker_model`` is ``"threads"`` or ``"fork"``.  For several processes use ``fcgi-run``.  Raises ConfigError.
+    """
+    from gateway.address import listen, parse_bind, remove
+
+    address = parse_bind(bind)
+    listener = listen(address, mode=socket_mode)
+    try:
+        _serve_sockets(
+            app, [listener], protocol=address.protocol or protocol, threads=threads, worker_model=worker_model,
+            mount=mount, limits=limits,
+        )  # fmt: skip
+    finally:
+        remove(address)
+        listener.close()
+
+
+def _serve_sockets(
+    app: WSGIApplication, sockets: list[socket.socket], *, protocol: str, threads: int, worker_model: str = "threads",
+    mount: str | None, limits: Limits | None,
+) -> None:  # fmt: skip
+    """One worker in this process on sockets that listen already; signals stop it if this is the main thread."""
+    import logging
+    import signal
+    import threading
+
+    from gateway.apps.wsgi import WSGIRunner
+    from gateway.limits import Limits
+    from gateway.protocols import connection_class
+    from gateway.workers import worker_class
+
+    log = logging.getLogger("gateway")
+    if not logging.getLogger().handlers and not log.handlers:
+        logging.basicConfig(format="%(asctime)s [%(process)d] [%(levelname)s] %(message)s", level=logging.INFO)
+    limits = limits or Limits()
+    runner = WSGIRunner(app, log=log, mount=mount, multithread=threads > 1, multiprocess=worker_model == "fork")
+    wire = connection_class(protocol)
+    worker = worker_class(worker_model)(
+        runner, sockets, connect=lambda: wire(APPLICATION, limits=limits), limits=limits, log=log, threads=threads
+    )
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: worker.stop())
+    worker.run()
+
+
+def _develop(app: WSGIApplication) -> None:
+    """Somebody tries the script at a terminal: show it to their browser."""
+    from socketserver import ThreadingMixIn
+    from wsgiref.simple_server import WSGIServer, make_server
+
+    class Server(ThreadingMixIn, WSGIServer):
+        daemon_threads = True
+
+    port = int(os.environ.get("PORT", "8000"))
+    with make_server("127.0.0.1", port, app, server_class=Server) as server:
+        print(
+            f"gateway: no CGI environment and no listening socket, so this is a development server: "
+            f"http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it; PORT=… moves it)"
+        )
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()

@@ -1,0 +1,178 @@
+"""A warm process that forks once per request: clean state for every request, at the price of a fork.
+
+The parent moves bytes until a request is whole and never runs the application; each child inherits the connection,
+answers one request and exits.  What the application changes in memory is gone with the child.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+
+from gateway.workers.threads import Peer, ThreadsWorker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from gateway.exchange import Exchange
+
+_KILL_AFTER = 5.0
+"""Seconds between SIGTERM and SIGKILL for a child that runs too long."""
+_KEEP, _CLOSE = 0, 3
+"""Exit statuses of a child: may the parent keep the connection?"""
+
+
+class _Child:
+    """One request being answered in a process of its own."""
+
+    __slots__ = ("pid", "peer", "started", "signalled")
+
+    def __init__(self, pid: int, peer: Peer) -> None:
+        self.pid = pid
+        self.peer = peer
+        self.started = time.monotonic()
+        self.signalled = 0.0
+
+
+class ForkWorker(ThreadsWorker):
+    """The worker of :mod:`gateway.workers.threads` with one thread, and a child for each request.
+
+    Must run in the main thread: it learns of ended children by SIGCHLD.
+    """
+
+    def __init__(self, run: Callable[[Exchange], None], listeners: Any, **options: Any) -> None:
+        options["threads"] = 1
+        super().__init__(run, listeners, **options)
+        self._children: dict[int, _Child] = {}
+        self._waiting: deque[tuple[Peer, Exchange]] = deque()
+
+    def run(self) -> None:
+        """Serve until :meth:`stop`; children that still run then have ``graceful_timeout`` to finish."""
+        gc.collect()
+        gc.freeze()  # children share these objects' pages as long as the collector does not write to them
+        before = signal.signal(signal.SIGCHLD, lambda *_: self.wake())
+        try:
+            super().run()
+        finally:
+            for child in self._children.values():
+                os.kill(child.pid, signal.SIGKILL)
+                os.waitpid(child.pid, 0)
+            signal.signal(signal.SIGCHLD, before)
+            gc.unfreeze()
+
+    def _supervised(self) -> bool:
+        return False  # the parent never runs the application, so nothing can keep it from its clock
+
+    def _answer(self, peer: Peer, exchange: Exchange) -> bool:
+        if exchange.aborted:
+            return super()._answer(peer, exchange)
+        self._waiting.append((peer, exchange))
+        self._start_children()
+        return True
+
+    def _watch(self, peer: Peer) -> None:
+        # While a child owns the connection, what arrives on it waits in the socket.
+        if peer.exchange is None or not peer.exchange.ready:
+            super()._watch(peer)
+        elif peer.watched:
+            self._poller.remove(peer.fd)
+            peer.watched = False
+
+    def _start_children(self) -> None:
+        while self._waiting and len(self._children) < self.limits.max_children:
+            peer, exchange = self._waiting.popleft()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            try:
+                pid = os.fork()
+            except OSError as error:
+                self.log.error("cannot fork: %s; trying again when a child ends", error.strerror)
+                self._waiting.appendleft((peer, exchange))
+                return
+            if pid == 0:
+                self._be_child(peer, exchange)
+            peer.started = time.monotonic()
+            self._children[pid] = _Child(pid, peer)
+            if self._max_requests and next(self._served) == self._max_requests:
+                self.log.info("served %d requests (max_requests): a fresh worker takes over", self._max_requests)
+                self.stop()
+
+    def _be_child(self, peer: Peer, exchange: Exchange) -> None:
+        """Everything a child does; it never returns."""
+        status = 1
+        try:
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT):
+                signal.signal(number, signal.SIG_DFL)
+            signal.set_wakeup_fd(-1)
+            for other in self.peers.values():
+                if other is not peer:
+                    other.sock.close()
+            for listener in self._listeners.values():
+                listener.close()
+            whole = exchange.complete
+            self._run(exchange)
+            status = _KEEP if whole and peer.connection.reusable else _CLOSE
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _on_wake(self) -> None:
+        super()._on_wake()
+        for child in list(self._children.values()):
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if pid:
+                del self._children[pid]
+                self._ended(child, os.waitstatus_to_exitcode(status))
+        self._start_children()
+
+    def _ended(self, child: _Child, status: int) -> None:
+        peer, exchange = child.peer, child.peer.exchange
+        peer.started = 0.0
+        if exchange is None:
+            self._forget(peer)
+            return
+        if status not in (_KEEP, _CLOSE):
+            how = f"was killed by signal {-status}" if status < 0 else f"exited with {status}"
+            self.log.error("the child %d %s before its response was whole", child.pid, how)
+        elif status == _KEEP and not self.stopping:
+            exchange.answered_elsewhere()
+            exchange.close()
+            peer.exchange = None
+            self._watch(peer)
+            return
+        elif self._linger(peer):
+            self._watch(peer)
+            return
+        try:
+            # close() alone would leave the connection open while another child holds a copy.
+            peer.sock.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            self.log.info("the web server was gone before the child ended: %s", error.strerror)
+        self._forget(peer)
+
+    def _look_at(self, peer: Peer, now: float) -> None:
+        if peer.started or (peer.exchange is not None and peer.exchange.ready):
+            return  # a child has it, or it waits for one
+        super()._look_at(peer, now)
+
+    def _tick(self) -> None:
+        super()._tick()
+        timeout = self.limits.request_timeout
+        now = time.monotonic()
+        for child in self._children.values():
+            if child.signalled and now - child.signalled > _KILL_AFTER:
+                os.kill(child.pid, signal.SIGKILL)
+            elif timeout and not child.signalled and now - child.started > timeout:
+                child.signalled = now
+                self.log.error(
+                    "child %d runs longer than request_timeout=%g seconds; it is terminated", child.pid, timeout
+                )
+                os.kill(child.pid, signal.SIGTERM)

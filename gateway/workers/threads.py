@@ -1,0 +1,494 @@
+"""Persistent workers: N threads share one epoll, and the thread that read a request runs the application.
+
+Leader/follower by the kernel (docs/decisions/0003-leader-follower.md): no queue and no hand-off.  A connection owns a
+descriptor and a small object; it holds a thread only while its request, whole, is being answered.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import socket
+import threading
+import time
+
+from gateway.address import describe_peer
+from gateway.errors import RemoteProtocolError, RequestAborted
+from gateway.events import Request
+from gateway.exchange import Exchange
+from gateway.workers.poller import make_poller
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gateway.events import Connection
+    from gateway.exchange import Log
+    from gateway.limits import Limits
+
+_READ = 64 * 1024
+_IOV = 64
+_SMALL = 64 * 1024
+"""Chunks that together are smaller than this are joined: one copy is cheaper than a vector."""
+_TICK = 1.0
+"""Seconds between two looks at the clock: heartbeats, timeouts."""
+_STOPPING_TICK = 0.05
+_PAUSE = 0.25
+"""Seconds a kept connection must have been silent before a stopping worker closes it: a request may be on its way."""
+
+
+def _after(chunks: list[bytes], sent: int) -> list[bytes]:
+    """What is left of ``chunks`` when ``sent`` bytes of them are gone."""
+    for index, chunk in enumerate(chunks):
+        if sent < len(chunk):
+            return [chunk[sent:], *chunks[index + 1 :]]
+        sent -= len(chunk)
+    return []
+
+
+class Peer:
+    """One accepted connection: its socket, its wire, and the exchange in progress."""
+
+    __slots__ = ("sock", "fd", "connection", "exchange", "seen", "started", "owned", "watched", "lingering", "_worker")
+
+    def __init__(self, sock: socket.socket, connection: Connection, worker: ThreadsWorker) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.connection = connection
+        self.exchange: Exchange | None = None
+        self.seen = 0.0  # monotonic seconds when we began to wait for it
+        self.started = 0.0  # monotonic seconds when the application began on it; 0.0: it does not run
+        self.owned = True  # does a thread work on it now?
+        self.watched = False  # is it in the poller?
+        self.lingering = False  # do we only wait for the peer to close?
+        self._worker = worker
+
+    def __repr__(self) -> str:
+        doing = "lingering" if self.lingering else "running" if self.started else "reading" if self.exchange else "idle"
+        return f"<Peer fd={self.fd} {doing}>"
+
+    def feed(self, data: bytes) -> None:
+        """Decode what was received (b"": the end) and hand it to the exchange.  Raises RemoteProtocolError."""
+        connection = self.connection
+        if data:
+            connection.receive_data(data)
+        else:
+            connection.receive_eof()
+        for event in connection.events():
+            if isinstance(event, Request):
+                worker = self._worker
+                self.exchange = Exchange(event, connection, peer=self, limits=worker.limits, log=worker.log)
+            elif self.exchange is not None and event.request_id == self.exchange.request.request_id:
+                self.exchange.receive(event)
+
+    def push(self) -> None:
+        """Write what the connection has to say; wait for a slow reader up to ``send_timeout``."""
+        chunks = self.connection.data_to_send()
+        if len(chunks) > 1 and sum(map(len, chunks)) < _SMALL:
+            chunks = [b"".join(chunks)]
+        try:
+            while chunks:
+                try:
+                    sent = self.sock.sendmsg(chunks[:_IOV], (), socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    self._wait(select.POLLOUT, self._worker.limits.send_timeout)
+                else:
+                    chunks = _after(chunks, sent)
+            if self.started and self.exchange is not None and not self.exchange.ended:
+                self._listen()
+        except RequestAborted:
+            raise
+        except OSError as error:
+            raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
+
+    def _listen(self) -> None:
+        """In the middle of a response: did the web server say that it no longer wants it?"""
+        try:
+            data = self.sock.recv(_READ, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        self._take(data)
+
+    def pull(self) -> None:
+        """Wait for more of the request while the application reads it."""
+        self._wait(select.POLLIN, self._worker.limits.receive_timeout)
+        try:
+            data = self.sock.recv(_READ)
+        except OSError as error:
+            raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        try:
+            self.feed(data)
+        except RemoteProtocolError as error:
+            self._worker.complain(self, error)
+            raise RequestAborted(str(error)) from error
+
+    def _wait(self, mask: int, timeout: float) -> None:
+        poll = select.poll()
+        poll.register(self.fd, mask)
+        if not poll.poll(timeout * 1000):
+            raise RequestAborted(f"the web server neither reads nor writes since {timeout:g} seconds")
+
+
+class ThreadsWorker:
+    """Serves one application on some listening sockets with N threads, until :meth:`stop`.
+
+    ``run`` answers one exchange (:class:`gateway.apps.wsgi.WSGIRunner`), ``connect`` makes a wire's Connection.
+    ``heartbeat`` is called about once a second while all is well.  After ``max_requests`` the worker stops by itself.
+    """
+
+    def __init__(
+        self, run: Callable[[Exchange], None], listeners: Sequence[socket.socket], *,
+        connect: Callable[[], Connection], limits: Limits, log: Log, threads: int = 1,
+        heartbeat: Callable[[], None] | None = None, max_requests: int = 0,
+        allow: Callable[[socket.socket], bool] | None = None,
+    ) -> None:  # fmt: skip
+        self.limits = limits
+        self.log = log
+        self.stopping = False
+        self.peers: dict[int, Peer] = {}
+        self._run = run
+        self._listeners = {sock.fileno(): sock for sock in listeners}
+        self._connect = connect
+        self._threads = threads
+        self._heartbeat = heartbeat
+        self._max_requests = max_requests
+        self._allow = allow
+        self._served = itertools.count(1)
+        self._poller = make_poller(threads=threads)
+        self._wake_out, self._wake_in = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._lock = threading.Lock()  # one thread at a time ticks, pauses, drains
+        self._ticked = 0.0
+        self._paused = False
+        self._stop_at = 0.0  # monotonic seconds after which a stopping worker waits no longer
+        self._overran = False
+
+    def __repr__(self) -> str:
+        doing = "stopping" if self.stopping else "serving"
+        return f"<{type(self).__name__} {doing} threads={self._threads} connections={len(self.peers)}>"
+
+    # -- called by the thread that owns the worker
+
+    def run(self) -> None:
+        """Serve until :meth:`stop`; then what is in progress is finished, for ``graceful_timeout`` at most."""
+        for fd, listener in self._listeners.items():
+            listener.setblocking(False)
+            self._poller.add_listener(fd)
+        self._poller.add_listener(self._wake_out)
+        try:
+            if self._supervised():
+                self._supervise()
+            else:
+                self._loop(self._tick)
+        finally:
+            self._close()
+
+    def _supervised(self) -> bool:
+        # With one thread and a heartbeat, whoever misses the heartbeat is the supervisor.
+        return self._threads > 1 or bool(self.limits.request_timeout and self._heartbeat is None)
+
+    def stop(self) -> None:
+        """Take no new connections, finish what is begun; for signal handlers and other threads."""
+        self.stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Make every serving thread look around now."""
+        try:
+            os.write(self._wake_in, b"w" * self._threads)
+        except BlockingIOError:
+            return  # it is awake already
+
+    def _supervise(self) -> None:
+        """Several threads serve; this one keeps the clock, so that one stuck request stops neither it nor signals."""
+        threads = [
+            threading.Thread(target=self._loop, args=(None,), name=f"gateway-{n}", daemon=True)
+            for n in range(1, self._threads + 1)
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads) and not self._is_over():
+            self._tick()
+            threads[0].join(_STOPPING_TICK if self.stopping else 0.25)
+
+    def _close(self) -> None:
+        if self.peers:
+            self.log.warning("%d connections were abandoned after graceful_timeout", len(self.peers))
+        for peer in list(self.peers.values()):
+            self._forget(peer)
+        self._poller.close()
+        os.close(self._wake_in)
+        os.close(self._wake_out)
+
+    # -- called by every serving thread
+
+    def _loop(self, tick: Callable[[], None] | None) -> None:
+        wait, peers = self._poller.wait, self.peers
+        while not self._is_over():
+            try:
+                ready = wait(_STOPPING_TICK if self.stopping else _TICK)
+            except (OSError, ValueError):
+                if self._is_over():
+                    return  # the owner closed the poller: graceful_timeout is past
+                raise
+            for fd in ready:
+                peer = peers.get(fd)
+                if peer is not None:
+                    peer.owned = True
+                    self._serve(peer)
+                elif fd in self._listeners:
+                    self._accept(self._listeners[fd])
+                elif fd == self._wake_out:
+                    self._on_wake()
+            if tick is not None:
+                tick()
+
+    def _is_over(self) -> bool:
+        if not self.stopping or not self._stop_at:
+            return False
+        if self.peers and time.monotonic() < self._stop_at:
+            return self._overran and all(peer.started for peer in self.peers.values()) and len(self.peers) == 1
+        return True
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another thread or process was faster, or the peer went away
+        except OSError as error:
+            # EMFILE, ENFILE, ENOBUFS, ENOMEM: wait until something is given back.
+            self.log.error("cannot accept connections: %s; trying again in a second", error.strerror)
+            self._pause()
+            return
+        if self._allow is not None and not self._allow(sock):
+            self.log.warning("refused a connection from %s: not in FCGI_WEB_SERVER_ADDRS", describe_peer(sock))
+            sock.close()
+            return
+        peer = Peer(sock, self._connect(), self)
+        self.peers[peer.fd] = peer
+        if len(self.peers) >= self.limits.connections:
+            self._pause()
+        self._serve(peer)
+
+    def _serve(self, peer: Peer) -> None:
+        """The peer can be read, or was just accepted: go on with it as far as it goes."""
+        try:
+            keep = self._discard(peer) if peer.lingering else self._turn(peer)
+        except RemoteProtocolError as error:
+            self.complain(peer, error)
+            keep = False
+        except RequestAborted as error:
+            self.log.info("%s: %s", describe_peer(peer.sock), error)
+            keep = False
+        except OSError as error:
+            self.log.info("%s: connection lost: %s", describe_peer(peer.sock), error.strerror or error)
+            keep = False
+        if keep or self._linger(peer):
+            self._watch(peer)
+        else:
+            self._forget(peer)
+
+    def _turn(self, peer: Peer) -> bool:
+        """Read, and answer a request that became whole; False: close the connection."""
+        while True:
+            try:
+                data = peer.sock.recv(_READ, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return True
+            peer.feed(data)
+            exchange = peer.exchange
+            if exchange is not None and exchange.ready:
+                return self._answer(peer, exchange)
+            peer.push()
+            if not data:
+                return False
+            if len(data) < _READ:
+                return True
+
+    def _answer(self, peer: Peer, exchange: Exchange) -> bool:
+        if exchange.aborted:  # before the application began
+            exchange.abort()
+        else:
+            peer.started = time.monotonic()
+            try:
+                self._run(exchange)
+            finally:
+                peer.started = 0.0
+                exchange.close()
+            if self._max_requests and next(self._served) == self._max_requests:
+                self.log.info("served %d requests (max_requests): a fresh worker takes over", self._max_requests)
+                self.stop()
+        return self._after_answer(peer, exchange)
+
+    def _after_answer(self, peer: Peer, exchange: Exchange) -> bool:
+        if not exchange.complete:
+            return False
+        peer.exchange = None
+        return peer.connection.reusable and not self.stopping
+
+    def complain(self, peer: Peer, error: RemoteProtocolError) -> None:
+        """One log line for a peer that broke the wire's rules, and the wire's own last word to it."""
+        self.log.warning("%s: %s", describe_peer(peer.sock), error)
+        try:
+            for chunk in peer.connection.data_to_send():
+                peer.sock.send(chunk, socket.MSG_DONTWAIT)
+        except OSError as failure:
+            self.log.info("%s did not take the error: %s", describe_peer(peer.sock), failure.strerror)
+
+    def _linger(self, peer: Peer) -> bool:
+        """Closing a socket with unread bytes resets it, and the answer may be lost: let the peer close first."""
+        if peer.lingering or peer.connection.idle:
+            return False
+        try:
+            peer.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False  # it is gone already
+        if peer.exchange is not None:
+            peer.exchange.close()
+            peer.exchange = None
+        peer.lingering = True
+        return True
+
+    def _discard(self, peer: Peer) -> bool:
+        try:
+            while data := peer.sock.recv(_READ, socket.MSG_DONTWAIT):
+                if len(data) < _READ:
+                    return True
+        except BlockingIOError:
+            return True
+        return False
+
+    def _watch(self, peer: Peer) -> None:
+        if not peer.lingering or not peer.seen:
+            peer.seen = time.monotonic()
+        peer.owned = False
+        if peer.watched:
+            self._poller.arm(peer.fd)
+        else:
+            peer.watched = True
+            self._poller.add(peer.fd)
+
+    def _forget(self, peer: Peer) -> None:
+        if self.peers.pop(peer.fd, None) is not peer:
+            return
+        if peer.watched:
+            self._poller.remove(peer.fd)
+        if peer.exchange is not None:
+            peer.exchange.close()
+            peer.exchange = None
+        peer.sock.close()
+
+    # -- the clock
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._ticked < (_STOPPING_TICK if self.stopping else _TICK):
+            return
+        with self._lock:
+            self._ticked = now
+            if self.stopping and not self._stop_at:
+                self._drain(now)
+            elif self._paused and len(self.peers) < self.limits.connections and not self.stopping:
+                self._paused = False
+                for fd in self._listeners:
+                    self._poller.add_listener(fd)
+            for peer in list(self.peers.values()):
+                self._look_at(peer, now)
+        if self._heartbeat is not None:
+            self._heartbeat()
+
+    def _look_at(self, peer: Peer, now: float) -> None:
+        limits = self.limits
+        if peer.started:
+            if limits.request_timeout and now - peer.started > limits.request_timeout:
+                self._overrun(peer, now)
+            return
+        if peer.owned:
+            return
+        silent = now - peer.seen
+        if peer.lingering:
+            if silent > limits.linger_timeout:
+                self._forget(peer)
+        elif not peer.connection.idle:
+            if silent > limits.receive_timeout:
+                self.log.warning(
+                    "%s: request not complete after %g silent seconds (receive_timeout)",
+                    describe_peer(peer.sock), limits.receive_timeout,
+                )  # fmt: skip
+                self._forget(peer)
+        elif (limits.keepalive_timeout and silent > limits.keepalive_timeout) or (self.stopping and silent > _PAUSE):
+            self._close_idle(peer)
+
+    def _close_idle(self, peer: Peer) -> None:
+        try:
+            if peer.sock.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK):
+                return  # a request arrived just now
+        except BlockingIOError:
+            pass  # nothing did
+        except OSError as error:
+            self.log.info("%s: connection lost: %s", describe_peer(peer.sock), error.strerror or error)
+        self._forget(peer)
+
+    def _overrun(self, peer: Peer, now: float) -> None:
+        """A request takes too long: say where it is, cut it off, and let a fresh worker take over."""
+        peer.started = now  # once is enough
+        self._overran = True
+        self.log.error(
+            "%s: the application runs longer than request_timeout=%g seconds; this worker stops.  It was in\n%s",
+            describe_peer(peer.sock), self.limits.request_timeout, self._stacks(),
+        )  # fmt: skip
+        try:
+            peer.sock.shutdown(socket.SHUT_RDWR)
+        except OSError as error:
+            self.log.info("%s: connection lost: %s", describe_peer(peer.sock), error.strerror or error)
+        self.stop()
+
+    def _stacks(self) -> str:
+        import sys
+        import traceback
+
+        frames = sys._current_frames()
+        return "\n".join(
+            f"{thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident])).rstrip()}"
+            for thread in threading.enumerate()
+            if thread.ident in frames and thread.name.startswith("gateway-")
+        )
+
+    def _pause(self) -> None:
+        """Accept nothing until the next tick finds room."""
+        with self._lock:
+            if not self._paused and not self.stopping:
+                self._paused = True
+                self._unlisten()
+
+    def _unlisten(self) -> None:
+        for fd in self._listeners:
+            self._poller.remove(fd)
+
+    def _on_wake(self) -> None:
+        try:
+            os.read(self._wake_out, 1)  # one byte for each thread
+        except BlockingIOError:
+            return  # another thread took it
+        if self.stopping:
+            self._ticked = 0.0
+
+    def _drain(self, now: float) -> None:
+        """Stop listening, but first take in who already queues: nobody else may be there to do it."""
+        if not self._paused:
+            self._unlisten()
+        self._stop_at = now + self.limits.graceful_timeout
+        for listener in self._listeners.values():
+            for _ in range(self.limits.connections - len(self.peers)):
+                try:
+                    sock, _ = listener.accept()
+                except OSError:
+                    break  # the queue is empty
+                peer = Peer(sock, self._connect(), self)
+                self.peers[peer.fd] = peer
+                self._watch(peer)
