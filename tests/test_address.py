@@ -333,6 +333,23 @@ def test_of_many_servers_that_start_over_one_stale_socket_exactly_one_wins(folde
     assert os.listdir(folder) == ["app.sock"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the claim is an abstract socket")
+def test_a_stale_socket_file_that_another_process_is_removing_is_left_to_it(folder: Path) -> None:
+    stale(folder / "app.sock")
+    status = os.stat(folder / "app.sock")
+    with socket.socket(socket.AF_UNIX) as claim:
+        claim.bind(f"\0gateway-unlink-{status.st_dev}-{status.st_ino}")
+        with pytest.raises(ConfigError, match="other servers keep taking the path; choose another one"):
+            listen(Address(path=f"{folder}/app.sock"))
+    assert os.path.samestat(status, os.stat(folder / "app.sock"))
+
+
+def test_a_platform_without_unix_sockets_is_told_to_use_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ConfigError, match=r"no unix sockets; use 127\.0\.0\.1:9000"):
+        listen(parse_bind("unix:app.sock"))
+
+
 @pytest.mark.parametrize("kind", ["file", "directory", "symlink"])
 def test_what_is_no_socket_is_never_removed(folder: Path, kind: str) -> None:
     path = folder / "app.sock"
@@ -380,6 +397,11 @@ def test_a_directory_without_permission_is_described(folder: Path) -> None:
         "which belongs to user root (uid 0) with mode 0755; choose a directory of that user's "
         "(systemd: RuntimeDirectory=)\n"
     )
+
+
+@as_root
+def test_a_user_without_a_name_is_called_by_its_number(folder: Path) -> None:
+    assert f"user 54321 may not make or replace files in {folder}" in run(LISTEN, f"unix:{folder}/a", uid=54321)
 
 
 @as_root
@@ -638,6 +660,13 @@ def test_a_unix_peer_is_described_by_its_path_or_else_its_process(folder: Path) 
     with listen(address) as server, connect(address, timeout=5.0) as client, server.accept()[0] as accepted:
         assert describe_peer(client) == f"unix:{folder}/app.sock"
         assert describe_peer(accepted) == f"unix socket, pid {os.getpid()}, uid {os.getuid()}"
+
+
+def test_a_unix_peer_is_described_where_its_process_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "SO_PEERCRED")
+    one, other = socket.socketpair()
+    with one, other:
+        assert describe_peer(one) == "unix socket, process unknown"
 
 
 def test_a_peer_that_is_gone_can_be_described() -> None:
