@@ -25,12 +25,12 @@ __all__ = ["CGIScript", "Client", "GatewayError", "Limits", "Worker", "__version
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gateway.client import Client as Client
+    from gateway.entry import run as run
+    from gateway.entry import serve as serve
     from gateway.errors import GatewayError as GatewayError
     from gateway.limits import Limits as Limits
     from gateway.prefork import Worker as Worker
     from gateway.script import CGIScript as CGIScript
-    from gateway.entry import run as run
-    from gateway.entry import serve as serve
 
 
 def __getattr__(name: str) -> object:

@@ -13,6 +13,7 @@ from gateway.events import APPLICATION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from typing import Any
 
     from gateway.apps.wsgi import WSGIApplication
     from gateway.limits import Limits
@@ -40,7 +41,8 @@ def run(app: WSGIApplication, *, mount: str | None = None, threads: int = 1, lim
 
 def serve(
     app: WSGIApplication, bind: str = "127.0.0.1:9000", *, protocol: str = "fastcgi", threads: int = 1,
-    worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None, socket_mode: int | None = None,
+    worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None,
+    socket_mode: int | None = None,
 ) -> None:  # fmt: skip
     """Serve ``app`` on ``bind`` (see :mod:`gateway.address`) in this process until SIGTERM or SIGINT.
 
@@ -69,6 +71,7 @@ def _serve_sockets(
     import signal
     import threading
 
+    from gateway.address import allowed_peers
     from gateway.apps.wsgi import WSGIRunner
     from gateway.limits import Limits
     from gateway.protocols import connection_class
@@ -81,15 +84,16 @@ def _serve_sockets(
     runner = WSGIRunner(app, log=log, mount=mount, multithread=threads > 1, multiprocess=worker_model == "fork")
     wire = connection_class(protocol)
     worker = worker_class(worker_model)(
-        runner, sockets, connect=lambda: wire(APPLICATION, limits=limits), limits=limits, log=log, threads=threads
-    )
+        runner, sockets, connect=lambda: wire(APPLICATION, limits=limits), limits=limits, log=log, threads=threads,
+        allowed=allowed_peers(os.environ),
+    )  # fmt: skip
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: worker.stop())
     worker.run()
 
 
-def _develop(app: WSGIApplication) -> None:
+def _develop(app: Any) -> None:
     """Somebody tries the script at a terminal: show it to their browser."""
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIServer, make_server

@@ -1,7 +1,8 @@
 """A request's params as a WSGI environ, with the repairs that real front ends need, and back (PEP 3333, RFC 3875 §4.1).
 
 Every function is pure.  What each front end sends was recorded; ``tests/corpus/`` holds the recordings.  Whatever is
-mended is named in ``environ["gateway.repairs"]``, and :data:`ADVICE` says which line the front end's configuration lacks.
+mended is named in ``environ["gateway.repairs"]``, and :data:`ADVICE` says which line the front end's configuration
+lacks.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
 
 
 def _join_duplicates(pairs: Pairs, repairs: list[str]) -> Params:
-    """nginx and HAProxy send a repeated header as two params; nginx sends an overridden param twice, the last one wins."""
+    """nginx and HAProxy send a repeated header as two params; nginx sends an overridden param twice, the last wins."""
     seen: dict[str, str] = {}
     for name, value in pairs:
         if name not in seen:
@@ -216,7 +217,7 @@ def _guess_path(environ: Environ, repairs: list[str]) -> None:
 
 
 def _split_whole_path(environ: Environ, repairs: list[str]) -> None:
-    """No PATH_INFO: is it empty (Apache CGI and mod_fcgid, lighttpd, HAProxy), or was the front end never told to split?"""
+    """No PATH_INFO: is it empty (Apache CGI, mod_fcgid, lighttpd, HAProxy), or was the front end not told to split?"""
     script, filename = environ["SCRIPT_NAME"], environ.get("SCRIPT_FILENAME", "")
     if filename.startswith("proxy:"):
         # ProxyPass /app/ fcgi://…/ : what both paths end with was passed on, what is before it is the mount.

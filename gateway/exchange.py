@@ -1,7 +1,7 @@
-"""One request/response cycle: the request's body, the rules of the response's order, the audit of its length, its abort.
+"""One request/response cycle: the body of the request, the order of the response, the audit of its length, its abort.
 
-An exchange stands between a wire's ``Connection`` and an application adapter.  It does no I/O itself: the worker lends it
-a ``Peer`` that moves bytes.
+An exchange stands between a wire's ``Connection`` and an application adapter.  It does no I/O itself: the worker lends
+it a ``Peer`` that moves bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The response head of CGI and its kin, as text and as values (RFC 3875 §6), from both sides.
 
-The application side serializes a head and refuses header injection; the web-server side cuts the head off a byte stream,
-parses it, and recognises local and client redirects.
+The application side serializes a head and refuses header injection; the web-server side cuts the head off a byte
+stream, parses it, and recognises local and client redirects.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def serialize_head(status: str, headers: Headers, start: str = "Status: ") -> by
     try:
         return text.encode("latin-1")
     except UnicodeEncodeError as error:
-        raise LocalProtocolError(f"the response head holds {error.object[error.start]!r}, which is not latin-1") from None
+        shown = error.object[error.start]
+        raise LocalProtocolError(f"the response head holds {shown!r}, which is not latin-1") from None
 
 
 def _injection(lines: list[str]) -> LocalProtocolError:

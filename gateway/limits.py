@@ -42,7 +42,7 @@ class Limits:
     keepalive_timeout = 0.0
     """An idle kept connection is closed after this, 0 for never: it owns nothing but a descriptor."""
     linger_timeout = 5.0
-    """After an answer to a request that was not read whole, until the connection is closed.  nginx: lingering_timeout 5s."""
+    """After an answer to a request that was not read whole, until we close.  nginx: lingering_timeout 5s."""
     request_timeout = 0.0
     """One run of the application, 0 for no limit.  php-fpm: request_terminate_timeout 0; fcgi-run: --timeout."""
     graceful_timeout = 30.0

@@ -7,11 +7,9 @@ gunicorn manages processes (docs/decisions/0004-gunicorn-manages-processes.md); 
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from datetime import timedelta
-from typing import Any
 
 from gunicorn import config
 from gunicorn import sock as gunicorn_sock
@@ -20,7 +18,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import ConfigError as GunicornConfigError
 from gunicorn.workers.base import Worker as GunicornWorker
 
-from gateway.address import Address, allowed_peers, inherited_sockets, listen, parse_bind, peer_allowed
+from gateway.address import Address, allowed_peers, inherited_sockets, listen, parse_bind
 from gateway.apps.wsgi import WSGIRunner
 from gateway.environ import check_mount
 from gateway.errors import ConfigError
@@ -32,6 +30,8 @@ from gateway.workers import MODELS, worker_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from gateway.environ import Environ
     from gateway.exchange import Exchange
     from gateway.workers.threads import ThreadsWorker
@@ -137,12 +137,11 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             multithread=cfg.threads > 1, multiprocess=cfg.workers > 1 or model == "fork",
             before=self._before if self._wants_before() else None, after=self._after if self._wants_after() else None,
         )  # fmt: skip
-        allowed = allowed_peers(os.environ)
         self.core = worker_class(model)(
             runner, [listener.sock for listener in self.sockets], connect=lambda: wire(APPLICATION, limits=limits),
             limits=limits, log=self.log, threads=cfg.threads, heartbeat=self._beat,
             max_requests=0 if self.max_requests == sys.maxsize else self.max_requests,
-            allow=None if allowed is None else lambda sock: peer_allowed(sock.getpeername(), allowed),
+            allowed=allowed_peers(os.environ),
         )  # fmt: skip
         if not self.alive:  # SIGTERM came while the application was being loaded
             self.core.stop()
@@ -225,7 +224,7 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
     def start(self) -> None:
         """Listen, unless somebody hands us sockets: systemd, or the master that USR2 replaces."""
         handed = "GUNICORN_FD" in os.environ or os.environ.get("LISTEN_PID") == str(os.getpid())
-        if not self.LISTENERS and not handed and not self.cfg.reuse_port:
+        if not getattr(self, "LISTENERS", None) and not handed and not self.cfg.reuse_port:
             self.LISTENERS = [self._adopt(sock) for sock in self.app.inherited] or [
                 self._listen(parse_bind(bind)) for bind in self.cfg.bind
             ]

@@ -20,7 +20,7 @@ module:attribute, module:factory() or path/to/file.py:attribute.
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The console script: exits with 0, with 1 if the response did not go out whole, 2 for usage, 3 for a bad target."""
+    """The console script: exits with 0, 1 if the response did not go out whole, 2 for usage, 3 for a bad target."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments and arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -38,9 +38,10 @@ def main(argv: list[str] | None = None) -> None:
 
     try:
         app = load(arguments[0])
-    except Exception as error:
+    except BaseException as error:
         print(explain(arguments[0], error), file=sys.stderr)
-        sys.stdout.write("Status: 500 Internal Server Error\r\nContent-Type: text/plain\r\n\r\n500 Internal Server Error\n")
+        error_page = "500 Internal Server Error"
+        sys.stdout.write(f"Status: {error_page}\r\nContent-Type: text/plain\r\n\r\n{error_page}\n")
         sys.exit(3)
     try:
         mount = None if mount is None else check_mount(mount)

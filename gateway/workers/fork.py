@@ -14,7 +14,7 @@ import sys
 import time
 from collections import deque
 
-from gateway.workers.threads import Peer, ThreadsWorker
+from gateway.workers.threads import ThreadsWorker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gateway.exchange import Exchange
+    from gateway.workers.peer import Peer
 
 _KILL_AFTER = 5.0
 """Seconds between SIGTERM and SIGKILL for a child that runs too long."""

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import select
 import socket
 import threading
 import time
 
-from gateway.address import describe_peer
+from gateway.address import describe_peer, peer_allowed
 from gateway.errors import RemoteProtocolError, RequestAborted
-from gateway.events import Request
-from gateway.exchange import Exchange
+from gateway.workers.peer import READ, Peer
 from gateway.workers.poller import make_poller
 
 TYPE_CHECKING = False
@@ -24,13 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gateway.events import Connection
-    from gateway.exchange import Log
+    from gateway.exchange import Exchange, Log
     from gateway.limits import Limits
 
-_READ = 64 * 1024
-_IOV = 64
-_SMALL = 64 * 1024
-"""Chunks that together are smaller than this are joined: one copy is cheaper than a vector."""
 _TICK = 1.0
 """Seconds between two looks at the clock: heartbeats, timeouts."""
 _STOPPING_TICK = 0.05
@@ -38,105 +32,11 @@ _PAUSE = 0.25
 """Seconds a kept connection must have been silent before a stopping worker closes it: a request may be on its way."""
 
 
-def _after(chunks: list[bytes], sent: int) -> list[bytes]:
-    """What is left of ``chunks`` when ``sent`` bytes of them are gone."""
-    for index, chunk in enumerate(chunks):
-        if sent < len(chunk):
-            return [chunk[sent:], *chunks[index + 1 :]]
-        sent -= len(chunk)
-    return []
-
-
-class Peer:
-    """One accepted connection: its socket, its wire, and the exchange in progress."""
-
-    __slots__ = ("sock", "fd", "connection", "exchange", "seen", "started", "owned", "watched", "lingering", "_worker")
-
-    def __init__(self, sock: socket.socket, connection: Connection, worker: ThreadsWorker) -> None:
-        self.sock = sock
-        self.fd = sock.fileno()
-        self.connection = connection
-        self.exchange: Exchange | None = None
-        self.seen = 0.0  # monotonic seconds when we began to wait for it
-        self.started = 0.0  # monotonic seconds when the application began on it; 0.0: it does not run
-        self.owned = True  # does a thread work on it now?
-        self.watched = False  # is it in the poller?
-        self.lingering = False  # do we only wait for the peer to close?
-        self._worker = worker
-
-    def __repr__(self) -> str:
-        doing = "lingering" if self.lingering else "running" if self.started else "reading" if self.exchange else "idle"
-        return f"<Peer fd={self.fd} {doing}>"
-
-    def feed(self, data: bytes) -> None:
-        """Decode what was received (b"": the end) and hand it to the exchange.  Raises RemoteProtocolError."""
-        connection = self.connection
-        if data:
-            connection.receive_data(data)
-        else:
-            connection.receive_eof()
-        for event in connection.events():
-            if isinstance(event, Request):
-                worker = self._worker
-                self.exchange = Exchange(event, connection, peer=self, limits=worker.limits, log=worker.log)
-            elif self.exchange is not None and event.request_id == self.exchange.request.request_id:
-                self.exchange.receive(event)
-
-    def push(self) -> None:
-        """Write what the connection has to say; wait for a slow reader up to ``send_timeout``."""
-        chunks = self.connection.data_to_send()
-        if len(chunks) > 1 and sum(map(len, chunks)) < _SMALL:
-            chunks = [b"".join(chunks)]
-        try:
-            while chunks:
-                try:
-                    sent = self.sock.sendmsg(chunks[:_IOV], (), socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    self._wait(select.POLLOUT, self._worker.limits.send_timeout)
-                else:
-                    chunks = _after(chunks, sent)
-            if self.started and self.exchange is not None and not self.exchange.ended:
-                self._listen()
-        except RequestAborted:
-            raise
-        except OSError as error:
-            raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
-
-    def _listen(self) -> None:
-        """In the middle of a response: did the web server say that it no longer wants it?"""
-        try:
-            data = self.sock.recv(_READ, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        self._take(data)
-
-    def pull(self) -> None:
-        """Wait for more of the request while the application reads it."""
-        self._wait(select.POLLIN, self._worker.limits.receive_timeout)
-        try:
-            data = self.sock.recv(_READ)
-        except OSError as error:
-            raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
-        self._take(data)
-
-    def _take(self, data: bytes) -> None:
-        try:
-            self.feed(data)
-        except RemoteProtocolError as error:
-            self._worker.complain(self, error)
-            raise RequestAborted(str(error)) from error
-
-    def _wait(self, mask: int, timeout: float) -> None:
-        poll = select.poll()
-        poll.register(self.fd, mask)
-        if not poll.poll(timeout * 1000):
-            raise RequestAborted(f"the web server neither reads nor writes since {timeout:g} seconds")
-
-
 class ThreadsWorker:
     """Serves one application on some listening sockets with N threads, until :meth:`stop`.
 
     ``run`` answers one exchange (:class:`gateway.apps.wsgi.WSGIRunner`), ``connect`` makes a wire's Connection.
+    ``allowed`` are the addresses that may connect (FastCGI 1.0 §3.2), None for all.
     ``heartbeat`` is called about once a second while all is well.  After ``max_requests`` the worker stops by itself.
     """
 
@@ -144,7 +44,7 @@ class ThreadsWorker:
         self, run: Callable[[Exchange], None], listeners: Sequence[socket.socket], *,
         connect: Callable[[], Connection], limits: Limits, log: Log, threads: int = 1,
         heartbeat: Callable[[], None] | None = None, max_requests: int = 0,
-        allow: Callable[[socket.socket], bool] | None = None,
+        allowed: frozenset[str] | None = None,
     ) -> None:  # fmt: skip
         self.limits = limits
         self.log = log
@@ -156,7 +56,7 @@ class ThreadsWorker:
         self._threads = threads
         self._heartbeat = heartbeat
         self._max_requests = max_requests
-        self._allow = allow
+        self._allowed = allowed
         self._served = itertools.count(1)
         self._poller = make_poller(threads=threads)
         self._wake_out, self._wake_in = os.pipe()
@@ -257,7 +157,7 @@ class ThreadsWorker:
 
     def _accept(self, listener: socket.socket) -> None:
         try:
-            sock, _ = listener.accept()
+            sock, name = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return  # another thread or process was faster, or the peer went away
         except OSError as error:
@@ -265,7 +165,7 @@ class ThreadsWorker:
             self.log.error("cannot accept connections: %s; trying again in a second", error.strerror)
             self._pause()
             return
-        if self._allow is not None and not self._allow(sock):
+        if self._allowed is not None and not peer_allowed(name, self._allowed):
             self.log.warning("refused a connection from %s: not in FCGI_WEB_SERVER_ADDRS", describe_peer(sock))
             sock.close()
             return
@@ -297,7 +197,7 @@ class ThreadsWorker:
         """Read, and answer a request that became whole; False: close the connection."""
         while True:
             try:
-                data = peer.sock.recv(_READ, socket.MSG_DONTWAIT)
+                data = peer.sock.recv(READ, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return True
             peer.feed(data)
@@ -307,7 +207,7 @@ class ThreadsWorker:
             peer.push()
             if not data:
                 return False
-            if len(data) < _READ:
+            if len(data) < READ:
                 return True
 
     def _answer(self, peer: Peer, exchange: Exchange) -> bool:
@@ -356,8 +256,8 @@ class ThreadsWorker:
 
     def _discard(self, peer: Peer) -> bool:
         try:
-            while data := peer.sock.recv(_READ, socket.MSG_DONTWAIT):
-                if len(data) < _READ:
+            while data := peer.sock.recv(READ, socket.MSG_DONTWAIT):
+                if len(data) < READ:
                     return True
         except BlockingIOError:
             return True

@@ -1,0 +1,116 @@
+"""One accepted connection of a persistent worker: its socket, its wire, and the exchange in progress."""
+
+from __future__ import annotations
+
+import select
+import socket
+
+from gateway.errors import RemoteProtocolError, RequestAborted
+from gateway.events import Request
+from gateway.exchange import Exchange
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gateway.events import Connection
+    from gateway.workers.threads import ThreadsWorker
+
+READ = 64 * 1024
+"""Bytes read from a socket at once."""
+_IOV = 64
+_SMALL = 64 * 1024
+"""Chunks that together are smaller than this are joined: one copy is cheaper than a vector."""
+
+
+def _after(chunks: list[bytes], sent: int) -> list[bytes]:
+    """What is left of ``chunks`` when ``sent`` bytes of them are gone."""
+    for index, chunk in enumerate(chunks):
+        if sent < len(chunk):
+            return [chunk[sent:], *chunks[index + 1 :]]
+        sent -= len(chunk)
+    return []
+
+
+class Peer:
+    """One accepted connection: its socket, its wire, and the exchange in progress."""
+
+    __slots__ = ("sock", "fd", "connection", "exchange", "seen", "started", "owned", "watched", "lingering", "_worker")
+
+    def __init__(self, sock: socket.socket, connection: Connection, worker: ThreadsWorker) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.connection = connection
+        self.exchange: Exchange | None = None
+        self.seen = 0.0  # monotonic seconds when we began to wait for it
+        self.started = 0.0  # monotonic seconds when the application began on it; 0.0: it does not run
+        self.owned = True  # does a thread work on it now?
+        self.watched = False  # is it in the poller?
+        self.lingering = False  # do we only wait for the peer to close?
+        self._worker = worker
+
+    def __repr__(self) -> str:
+        doing = "lingering" if self.lingering else "running" if self.started else "reading" if self.exchange else "idle"
+        return f"<Peer fd={self.fd} {doing}>"
+
+    def feed(self, data: bytes) -> None:
+        """Decode what was received (b"": the end) and hand it to the exchange.  Raises RemoteProtocolError."""
+        connection = self.connection
+        if data:
+            connection.receive_data(data)
+        else:
+            connection.receive_eof()
+        for event in connection.events():
+            if isinstance(event, Request):
+                worker = self._worker
+                self.exchange = Exchange(event, connection, peer=self, limits=worker.limits, log=worker.log)
+            elif self.exchange is not None and event.request_id == self.exchange.request.request_id:
+                self.exchange.receive(event)
+
+    def push(self) -> None:
+        """Write what the connection has to say; wait for a slow reader up to ``send_timeout``."""
+        chunks = self.connection.data_to_send()
+        if len(chunks) > 1 and sum(map(len, chunks)) < _SMALL:
+            chunks = [b"".join(chunks)]
+        try:
+            while chunks:
+                try:
+                    sent = self.sock.sendmsg(chunks[:_IOV], (), socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    self._wait(select.POLLOUT, self._worker.limits.send_timeout)
+                else:
+                    chunks = _after(chunks, sent)
+            if self.started and self.exchange is not None and not self.exchange.ended:
+                self._listen()
+        except RequestAborted:
+            raise
+        except OSError as error:
+            raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
+
+    def _listen(self) -> None:
+        """In the middle of a response: did the web server say that it no longer wants it?"""
+        try:
+            data = self.sock.recv(READ, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        self._take(data)
+
+    def pull(self) -> None:
+        """Wait for more of the request while the application reads it."""
+        self._wait(select.POLLIN, self._worker.limits.receive_timeout)
+        try:
+            data = self.sock.recv(READ)
+        except OSError as error:
+            raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
+        self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        try:
+            self.feed(data)
+        except RemoteProtocolError as error:
+            self._worker.complain(self, error)
+            raise RequestAborted(str(error)) from error
+
+    def _wait(self, mask: int, timeout: float) -> None:
+        poll = select.poll()
+        poll.register(self.fd, mask)
+        if not poll.poll(timeout * 1000):
+            raise RequestAborted(f"the web server neither reads nor writes since {timeout:g} seconds")
