@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,19 @@ def test_a_request_longer_than_an_environment_is_refused(tmp_path: Path, caplog:
     app = CGIScript("/bin/true")
     assert ask(app, HTTP_COOKIE="x" * 1_000_000).status == "431 Request Header Fields Too Large"
     assert "longer than the system lets an environment be" in caplog.text
+
+
+def test_a_system_short_of_descriptors_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    next_descriptor = os.dup(0)
+    os.close(next_descriptor)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_descriptor, hard))
+    try:
+        answer = ask(CGIScript("/bin/true"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert answer.status == "503 Service Unavailable"
+    assert "raise the limit of processes, descriptors or memory" in caplog.text
 
 
 def test_the_page_for_head_is_empty() -> None:

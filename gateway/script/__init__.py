@@ -43,13 +43,15 @@ class CGIScript:
     and the words of an indexed query (RFC 3875 §4.4) follow them.
 
     ``timeout``: seconds in which the program neither takes input nor gives output before it is ended, 0 for no limit
-    (Apache: CGIDScriptTimeout).  A program that has closed its stdout may go on for as long, unseen by the visitor;
-    ``close()`` of the response waits for it.
+    (Apache: CGIDScriptTimeout).  Output that nobody reads, the body of an answer to HEAD say, does not count.  One that
+    has closed its stdout may go on for as long, unseen by the visitor; ``close()`` of the response waits for it.
 
     Of our own environment the program gets the variables that ``pass_environment`` names, then the meta-variables, then
     ``environment``, which wins.  ``cwd`` is the script's directory if not given (RFC 3875 §7.2).
 
     ``script_name`` states at which path the program lives, for a WSGI server that puts the whole path into PATH_INFO.
+
+    Output that begins with an HTTP status line (RFC 3875 §5, NPH) is understood, whatever the program is called.
 
     A local redirect (RFC 3875 §6.2.2) to a path below the program's own runs it again.  One to another path is handed
     to ``environ["gateway.redirect"]``, a WSGI application that serves the whole site: SCRIPT_NAME is then "".  Without

@@ -55,7 +55,7 @@ class Run:
         self._body = body
         self._stderr = _Stderr(errors, os.path.basename(path))
         self._timeout = timeout
-        self._moved_at = 0.0
+        self._moved_at = time.monotonic()
         self._connection = connection_class("cgi")(WEB_SERVER, limits=limits)
         self._connection.send(Request(params))
         self._events: list[Event] = []
@@ -138,6 +138,7 @@ class Run:
             if len(data) > self._left:
                 log().warning("%s: wrote more than its Content-Length; the rest was cut off", self._path)
                 data = data[: self._left]
+                self._no_content = True
             self._left -= len(data)
         return data
 
@@ -168,18 +169,23 @@ class Run:
 
     def _next_event(self) -> Event:
         """What the program says next."""
-        self._moved_at = time.monotonic()
+        self._note_output()
         while not self._events:
             seconds = self._moved_at + self._timeout - time.monotonic() if self._timeout else None
             if seconds is not None and seconds <= 0:
+                done = "wrote what nobody reads" if self._no_content else "neither took input nor gave output"
                 raise self._fault(
-                    f"neither took input nor gave output for {self._timeout} s: find out what it waits for, or pass a "
-                    "longer timeout=",
+                    f"{done} for {self._timeout} s: find out what it waits for, or pass a longer timeout=",
                     status_hint="504 Gateway Timeout",
                 )
             self._move(seconds)
             self._events = self._connection.events()
         return self._events.pop(0)
+
+    def _note_output(self) -> None:
+        """The timeout counts from here; but a program must not go on for ever with a body that nobody reads."""
+        if not self._no_content:
+            self._moved_at = time.monotonic()
 
     def _move(self, seconds: float | None) -> None:
         """Wait up to some seconds, then move what can be moved."""
@@ -192,7 +198,7 @@ class Run:
                 self._drop("stderr")
         if "stdout" in ready:
             data = os.read(self._pipes["stdout"].fileno(), BLOCK)
-            self._moved_at = time.monotonic()
+            self._note_output()
             if data:
                 self._connection.receive_data(data)
             else:
