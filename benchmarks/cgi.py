@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
+from operator import sub, truediv
 from pathlib import Path
 from statistics import median
 
@@ -37,7 +38,8 @@ COLUMNS = [
     Column(f"× {WSGIREF}", "vs_wsgiref", "{:.2f}"),
 ]
 NOTE = (
-    "The scripts, the application and the package are compiled beforehand, and a process of each kind runs in turn. "
+    "The scripts, the application and the package are compiled beforehand, and a process of each kind runs in turn: "
+    "the last two columns are medians over the turns. "
     "A Python whose site-packages holds .pth files that run code starts later, whatever it runs. "
     "The two workers stay: theirs is the time of one request through nginx, one after the other."
 )
@@ -120,9 +122,9 @@ def measure_processes(names: list[str], *, python: Path, version: str, place: Pa
         figures = results[name].figures
         figures |= {"median": median(taken) * 1000, "fastest": min(taken) * 1000}
         if PASS in times and name != PASS:
-            figures["over_pass"] = (median(taken) - median(times[PASS])) * 1000
+            figures["over_pass"] = median(map(sub, taken, times[PASS])) * 1000
         if WSGIREF in times and name != PASS:
-            figures["vs_wsgiref"] = median(taken) / median(times[WSGIREF])
+            figures["vs_wsgiref"] = median(map(truediv, taken, times[WSGIREF]))
     return list(results.values())
 
 

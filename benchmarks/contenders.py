@@ -101,6 +101,9 @@ GUNICORN = Peer("gunicorn", distribution("gunicorn"), "pip install gunicorn")
 WAITRESS = Peer("waitress", distribution("waitress"), "pip install waitress")
 LIBFCGI = Peer("libfcgi", program("pkg-config", "--modversion", "fcgi"), "apt install gcc pkg-config libfcgi-dev")
 
+ONE_WORKER = ("--no-control-socket", "-b", "unix:{socket}", "-w", "1")
+"""Options of gunicorn, and so of fcgi-run."""
+
 
 def gateway_serve(options: str) -> tuple[str, ...]:
     """The library form: no gunicorn, one process."""
@@ -110,7 +113,7 @@ def gateway_serve(options: str) -> tuple[str, ...]:
 
 def fcgi_run(*options: str) -> tuple[str, ...]:
     """The command line form: gunicorn manages the process."""
-    return sys.executable, "-m", "gateway.cli.fcgi_run", "{application}", "-b", "unix:{socket}", "-w", "1", *options
+    return sys.executable, "-m", "gateway.cli.fcgi_run", "{application}", *ONE_WORKER, *options
 
 
 def flup_server(module: str) -> tuple[str, ...]:
@@ -127,8 +130,7 @@ def uwsgi_server(socket_option: str) -> tuple[str, ...]:
 
 def gunicorn_server(*options: str) -> tuple[str, ...]:
     """One gunicorn worker."""
-    places = ("--no-control-socket", "--worker-tmp-dir", "/dev/shm", "-b", "unix:{socket}", "-w", "1")
-    return sys.executable, "-m", "gunicorn", "{application}", *places, *options
+    return sys.executable, "-m", "gunicorn", "{application}", *ONE_WORKER, *options
 
 
 def libfcgi_program(threads: int) -> tuple[str, ...]:

@@ -57,10 +57,20 @@ class Section:
     results: Sequence[Result]
     note: str
 
+    @property
+    def has_remarks(self) -> bool:
+        """Is there a last column of remarks?"""
+        return any(remark(result) for result in self.results)
+
+    def headings(self) -> list[str]:
+        """Return the headings; names and remarks need none."""
+        return ["", *(column.heading for column in self.columns), *[""] * self.has_remarks]
+
     def rows(self) -> list[list[str]]:
         """Return the cells: the name, the figures, the remark."""
         return [
-            [result.name, *(column.cell(result) for column in self.columns), remark(result)] for result in self.results
+            [result.name, *(column.cell(result) for column in self.columns), *[remark(result)] * self.has_remarks]
+            for result in self.results
         ]
 
 
@@ -110,14 +120,10 @@ def show(run: Run, *, console: Console) -> None:
     for section in run.sections:
         table = Table(title=section.title, title_justify="left", title_style="bold", caption=section.note)
         table.caption_justify = "left"
-        table.add_column("", no_wrap=True)
-        for column in section.columns:
-            table.add_column(column.heading, justify="right")
-        remarks = any(remark(result) for result in section.results)
-        if remarks:
-            table.add_column("")
+        for heading in section.headings():
+            table.add_column(heading, justify="right" if heading else "left", no_wrap=not table.columns)
         for result, row in zip(section.results, section.rows(), strict=True):
-            table.add_row(*(row if remarks else row[:-1]), style=STYLES[result.status])
+            table.add_row(*row, style=STYLES[result.status])
         console.print()
         console.print(table)
 
@@ -138,8 +144,8 @@ def to_markdown(run: Run) -> str:
     facts = "\n".join(f"* {name}: {value}" for name, value in run.facts().items())
     parts = [PAGE.format(facts=facts, rounds=run.rounds, seconds=run.seconds)]
     for section in run.sections:
-        headings = ["", *(column.heading for column in section.columns), ""]
-        rows = [headings, ["---", *("--:" for _ in section.columns), "---"], *section.rows()]
+        headings = section.headings()
+        rows = [headings, ["--:" if heading else "---" for heading in headings], *section.rows()]
         table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
         parts.append(f"## {section.title}\n\n{table}\n\n{section.note}\n")
     return "\n".join(parts)
