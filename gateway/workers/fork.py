@@ -53,20 +53,27 @@ class ForkWorker(ThreadsWorker):
         super().__init__(run, listeners, **options)
         self._children: dict[int, _Child] = {}
         self._waiting: deque[tuple[Peer, Exchange]] = deque()
+        self._restore: Callable[[], object]
 
     def run(self) -> None:
         """Serve until :meth:`stop`; children that still run then have ``graceful_timeout`` to finish."""
         gc.collect()
         gc.freeze()  # children share these objects' pages as long as the collector does not write to them
-        before = signal.signal(signal.SIGCHLD, lambda *_: self.wake())
+        handler = signal.signal(signal.SIGCHLD, lambda *_: None)
+        # Whatever the handler: the interpreter itself writes to the wake-up pipe when the signal comes.
+        wakeup = signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
+        self._restore = lambda: (signal.set_wakeup_fd(wakeup), signal.signal(signal.SIGCHLD, handler))
         try:
             super().run()
         finally:
-            for child in self._children.values():
-                os.kill(child.pid, signal.SIGKILL)
-                os.waitpid(child.pid, 0)
-            signal.signal(signal.SIGCHLD, before)
             gc.unfreeze()
+
+    def _close(self) -> None:
+        self._restore()
+        for child in self._children.values():
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+        super()._close()
 
     def _supervised(self) -> bool:
         return False  # the parent never runs the application, so nothing can keep it from its clock
@@ -109,8 +116,9 @@ class ForkWorker(ThreadsWorker):
         """Everything a child does; it never returns."""
         status = 1
         try:
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT):
-                signal.signal(number, signal.SIG_DFL)
+            # The parent's answers to these two mean nothing here; each call costs page faults, so no more than needed.
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
             for other in self.peers.values():
                 if other is not peer:

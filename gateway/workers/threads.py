@@ -372,7 +372,7 @@ class ThreadsWorker:
 
     def _on_wake(self) -> None:
         try:
-            os.read(self._wake_out, 1)  # one byte for each thread
+            os.read(self._wake_out, 1 if self._threads > 1 else 4096)  # stop() writes one byte for each thread
         except BlockingIOError:
             return  # another thread took it
         if self.stopping:
