@@ -269,6 +269,11 @@ class TestAfterTheResponse:
         assert ask(script(HEAD + "echo answer; exec >&-; sleep 60", timeout=SHORT)).body == b"answer\n"
         assert "ended 0.25 s after its response, because it still ran" in caplog.text
 
+    def test_an_upload_that_nobody_sends_on_does_not_look_whole(self, script: Script, tmp_path: Path) -> None:
+        app = script(HEAD + "exec >&-; cat > /dev/null; touch finished", timeout=SHORT)
+        assert ask(app, REQUEST_METHOD="POST", body=b"x" * MIB).body == b""
+        assert not (tmp_path / "finished").exists()
+
     def test_a_job_that_it_leaves_in_the_background_lives_on(self, script: Script, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "go")
         job = "(read line; touch finished) > /dev/null 2>&1 < go &"

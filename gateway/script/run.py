@@ -144,7 +144,6 @@ class Run:
 
     def _end(self) -> None:
         """stdout is closed: is that the end of the response, or of a program that failed?"""
-        self._drop("stdin")
         exited = self._wait(EXIT_WITHIN)
         code = self._process.returncode or 0
         if not (self._no_content or self._left == 0):
@@ -203,6 +202,7 @@ class Run:
                 self._connection.receive_data(data)
             else:
                 self._drop("stdout")
+                self._ignore("stdin")  # the visitor may wait for the answer before sending more
                 self._connection.receive_eof()
         elif "stdin" in ready:
             # Last, because wsgi.input may block: what the program has said already must not wait for the visitor.
@@ -245,14 +245,13 @@ class Run:
 
     def abort(self) -> None:
         """End the process group of a program that still runs; let go of everything."""
-        self._drop("stdin")
-        self._drop("stdout")
         try:
             if self._process.returncode is None:
                 self._kill()
             self._stderr.end()
         finally:
-            self._drop("stderr")
+            for name in ("stdin", "stdout", "stderr"):
+                self._drop(name)
             self._selector.close()
             self._body.close()
 
@@ -262,6 +261,9 @@ class Run:
                 os.killpg(self._process.pid, number)  # nobody else gets this number while the group has members
             except (ProcessLookupError, PermissionError):
                 pass  # there is nobody left, or the program has become another user's
+            # Not before: an upload that broke off must not look like one that came to its end.
+            self._drop("stdin")
+            self._drop("stdout")
             self._wait(KILL_AFTER)
         if self._process.returncode is None:
             log().error(
@@ -269,10 +271,15 @@ class Run:
                 self._path, self._process.pid,
             )  # fmt: skip
 
+    def _ignore(self, name: str) -> None:
+        """Leave a pipe open, and move nothing through it any more."""
+        if name in self._pipes:
+            self._selector.unregister(self._pipes.pop(name))
+
     def _drop(self, name: str) -> None:
-        pipe = self._pipes.pop(name, None)
+        self._ignore(name)
+        pipe: IO[bytes] | None = getattr(self._process, name)
         if pipe is not None:
-            self._selector.unregister(pipe)
             pipe.close()
 
     def _fault(self, message: str, *, status_hint: str = "502 Bad Gateway") -> ScriptError:
