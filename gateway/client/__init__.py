@@ -1,0 +1,227 @@
+"""A WSGI application that is the web server's end of a wire: it forwards requests to an upstream such as php-fpm."""
+
+from __future__ import annotations
+
+import os
+
+from gateway.address import connect, parse_connect
+from gateway.client.forwarding import Body, Forwarding
+from gateway.client.upstream import BAD_GATEWAY, TIMED_OUT, Pool, Upstream
+from gateway.environ import base_environ, build_environ, build_params, decode_path, encode_path
+from gateway.errors import RemoteProtocolError
+from gateway.events import WEB_SERVER, Ping, Pong
+from gateway.head import HOP_BY_HOP
+from gateway.limits import Limits
+from gateway.protocols import connection_class
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeAlias
+
+    from gateway.environ import Environ
+    from gateway.events import Headers, Params
+
+    StartResponse: TypeAlias = Callable[..., object]
+
+LOCAL_REDIRECTS = 10
+"""How often one request is redirected locally.  Apache: LimitInternalRecursion 10; nginx: 10 internal redirects."""
+IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
+"""Methods that may be repeated when a connection breaks (RFC 9110 §9.2.2)."""
+
+
+class Client:
+    """A WSGI application that forwards each request to the upstream at ``url``, say ``fastcgi://127.0.0.1:9000``.
+
+    ``timeout``: seconds in which the upstream neither takes nor gives anything.  ``connect_timeout``: seconds to
+    connect.  0 is no limit for either.
+
+    ``pool_size``: idle connections to keep.  An upstream with one process for each connection, as php-fpm is, needs as
+    many processes as all its clients together may keep connections.
+
+    ``root``: the folder of the scripts as the upstream sees it.  SCRIPT_FILENAME and its kin are then set as php-fpm
+    and php-cgi want them: the path is split after the first ``.php``, and ``index`` completes one that ends in a slash.
+
+    ``params_from(environ)`` makes the params of a request; ``params`` are added to them and win.
+    Raises ConfigError if the URL names no address or no wire.
+    """
+
+    def __init__(
+        self, url: str, *, timeout: float = 60.0, connect_timeout: float = 5.0, pool_size: int = 8,
+        root: str | os.PathLike[str] | None = None, index: str = "index.php", params: Mapping[str, str] | None = None,
+        params_from: Callable[[Environ], Params] = build_params, limits: Limits | None = None,
+    ) -> None:  # fmt: skip
+        self.address = parse_connect(url)
+        self.timeout = timeout
+        self.connect_timeout = connect_timeout
+        self.limits = limits or Limits()
+        self._connection = connection_class(self.address.protocol)
+        self._pool = Pool(pool_size)
+        self._root = None if root is None else os.fsencode(root).decode("latin-1").rstrip("/")
+        self._index = index
+        self._params = dict(params or {})
+        self._params_from = params_from
+
+    def __repr__(self) -> str:
+        pool = self._current_pool()
+        return f"<Client {self.address} idle={len(pool.idle)}/{pool.size}>"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections, and from now on each other one after its response."""
+        pool = self._current_pool()
+        pool.size = 0
+        pool.clear()
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Forward one request (PEP 3333).
+
+        An upstream that fails before its head is whole gives a 502, 503 or 504 and one line in the log
+        ``gateway.client``.  One that fails later has the iterable raise, so that the server cuts the response visibly.
+        """
+        try:
+            forwarding = self._forward(environ)
+        except RemoteProtocolError as error:
+            return _refuse(environ, start_response, error)
+        response = forwarding.response
+        # A reason may be absent, its space may not (PEP 3333; RFC 9112 §4).
+        status = response.status if response.status[3:] else response.status + " "
+        try:
+            start_response(status, [pair for pair in response.headers if pair[0].lower() not in HOP_BY_HOP])
+        except BaseException:
+            forwarding.close()
+            raise
+        return forwarding
+
+    def _forward(self, environ: Environ) -> Forwarding:
+        """Ask, and ask again while the answer is a local redirect (RFC 3875 §6.2.2)."""
+        for _ in range(LOCAL_REDIRECTS + 1):
+            forwarding = self._ask(environ)
+            location = forwarding.response.local_redirect
+            if not location:
+                return forwarding
+            for _ in forwarding:
+                pass  # it has no body; at its end the connection is free
+            environ = _redirected(environ, location)
+        raise RemoteProtocolError(
+            f"{self.address}: more than {LOCAL_REDIRECTS} local redirects, the last one to {location!r}: the Location "
+            "of one of them leads back",
+            status_hint=BAD_GATEWAY,
+        )
+
+    def _ask(self, environ: Environ) -> Forwarding:
+        """Send one request, over a kept connection if it may, and wait for the head of the response."""
+        params = self._params_from(environ)
+        if self._root is not None:
+            _name_script(params, environ.get("PATH_INFO", ""), root=self._root, index=self._index)
+        params.update(self._params)
+        body = Body(environ)
+        pool = self._current_pool()
+        kept = pool.take()
+        if kept is not None:
+            # A kept connection may be about to close.  So it carries only what may be sent again (RFC 9110 §9.2.2);
+            # else it makes room, at an upstream with one process for each connection, for the new one.
+            if body.ended and environ["REQUEST_METHOD"] in IDEMPOTENT:
+                try:
+                    return Forwarding(kept, params, body=body, environ=environ, pool=pool)
+                except RemoteProtocolError as error:
+                    if kept.heard or error.status_hint == TIMED_OUT:
+                        raise
+            kept.close()
+        return Forwarding(self._connect(), params, body=body, environ=environ, pool=pool)
+
+    def _connect(self) -> Upstream:
+        try:
+            sock = connect(self.address, timeout=self.connect_timeout or None)
+        except OSError as error:
+            status = TIMED_OUT if isinstance(error, TimeoutError) else BAD_GATEWAY
+            raise RemoteProtocolError(error.strerror or str(error), status_hint=status) from error
+        connection = self._connection(WEB_SERVER, limits=self.limits)
+        return Upstream(sock, connection, name=str(self.address), timeout=self.timeout)
+
+    def _current_pool(self) -> Pool:
+        """This process's pool: what a child inherits by fork belongs to its parent."""
+        if self._pool.pid != os.getpid():
+            inherited, self._pool = self._pool.idle, Pool(self._pool.size)
+            for upstream in inherited:
+                upstream.close()  # this process's descriptor only; the parent speaks on
+        return self._pool
+
+    def ping(self) -> dict[str, str]:
+        """Ask the upstream, over a new connection, what it tells about itself.  Raises RemoteProtocolError."""
+        upstream = self._connect()
+        try:
+            upstream.connection.send(Ping())
+            while True:
+                upstream.push()
+                for event in upstream.events():
+                    if isinstance(event, Pong):
+                        return event.values
+        finally:
+            upstream.close()
+
+    def request(
+        self, method: str, path: str, *, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> tuple[str, Headers, bytes]:
+        """One request for scripts and tests: status, headers and body of its response; error output goes to stderr.
+
+        ``path`` is as in a URL, with its query.
+        """
+        import io
+        import sys
+
+        params = {"REQUEST_METHOD": method, "REQUEST_URI": path, "SCRIPT_NAME": "", "PATH_INFO": decode_path(path)}
+        params |= {"QUERY_STRING": path.partition("?")[2], "CONTENT_LENGTH": str(len(body)), "HTTP_HOST": "localhost"}
+        for name, value in headers:
+            variable = name.upper().replace("-", "_")
+            params[variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{variable}"] = value
+        environ = build_environ(params, base_environ(multithread=True, multiprocess=True, run_once=False))
+        environ |= {"wsgi.input": io.BytesIO(body), "wsgi.errors": sys.stderr}
+        head: list[tuple[str, Headers]] = []
+        result = self(environ, lambda *status_and_headers: head.append(status_and_headers))
+        content = b"".join(result)  # all of it is read, or it has raised: there is nothing left to close
+        return (*head[0], content)
+
+
+def _refuse(environ: Environ, start_response: StartResponse, error: RemoteProtocolError) -> Iterable[bytes]:
+    """There will be no response: one log line, and a clean answer."""
+    import logging  # only a failure pays for this import
+
+    method, path = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    logging.getLogger("gateway.client").error("%s %s: %s: %s", method, encode_path(path), error.status_hint, error)
+    page = f"{error.status_hint}\n".encode("latin-1")
+    start_response(error.status_hint, [("Content-Type", "text/plain"), ("Content-Length", str(len(page)))])
+    return [] if method == "HEAD" else [page]
+
+
+def _name_script(params: Params, path: str, *, root: str, index: str) -> None:
+    """Name the script below ``root`` that a path asks for, as nginx does for php-fpm."""
+    path = decode_path(encode_path(path))  # no ".." is left to climb out of the root
+    if "\0" in path:
+        raise RemoteProtocolError(f"the path {path[:200]!r} holds NUL")
+    script, mark, info = path.partition(".php/")
+    if mark:
+        script, info = script + ".php", "/" + info
+    elif script.endswith("/"):
+        script += index
+    params |= {"DOCUMENT_ROOT": root or "/", "SCRIPT_FILENAME": root + script, "PATH_INFO": info}
+    params["SCRIPT_NAME"] = params.get("SCRIPT_NAME", "") + script
+    params["PATH_TRANSLATED"] = info and root + info
+    params["REDIRECT_STATUS"] = "200"  # php-cgi runs nothing without: a web server sent this (cgi.force_redirect)
+
+
+def _redirected(environ: Environ, location: str) -> Environ:
+    """The request that a local redirect stands for: a GET of that path, without a body (RFC 3875 §6.2.2)."""
+    path, mount = decode_path(location), environ.get("SCRIPT_NAME", "")
+    if path != mount and not path.startswith(mount + "/"):
+        mount = ""
+    left_out = ("CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "RAW_URI", "wsgi.input_terminated")
+    return {name: value for name, value in environ.items() if name not in left_out} | {
+        "REQUEST_METHOD": "HEAD" if environ["REQUEST_METHOD"] == "HEAD" else "GET", "REQUEST_URI": location,
+        "SCRIPT_NAME": mount, "PATH_INFO": path[len(mount) :], "QUERY_STRING": location.partition("?")[2],
+    }  # fmt: skip

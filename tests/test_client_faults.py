@@ -1,0 +1,223 @@
+"""``gateway.Client`` and an upstream that fails: a clean answer before the head, a visible cut after it."""
+
+from __future__ import annotations
+
+import io
+import logging
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.client import Client
+from gateway.errors import RemoteProtocolError, RequestAborted
+from gateway.events import ErrorOutput, Event, RequestBody, ResponseBody
+from gateway.limits import Limits
+from gateway.protocols.fastcgi import END_REQUEST, STDOUT, encode_record
+from tests.fastcgi_upstream import END, OK, Answer, Peer, Upstreams, hang_up, wait
+from tests.leftovers import Leftovers
+from tests.wsgi_calls import Call, ask
+
+BAD_GATEWAY, UNAVAILABLE, TIMED_OUT = "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"
+
+
+@pytest.fixture
+def start(nothing_left_over: Leftovers, tmp_path: Path) -> Iterator[Upstreams]:
+    with Upstreams(tmp_path) as upstreams:
+        yield upstreams
+
+
+def write(data: bytes) -> Answer:
+    """Read the request, and write bytes that may break the rules."""
+
+    def answer(peer: Peer) -> None:
+        peer.body()
+        peer.write(data)
+        raise EOFError
+
+    return answer
+
+
+def refuse(protocol_status: int) -> bytes:
+    return encode_record(END_REQUEST, 1, bytes((0, 0, 0, 0, protocol_status, 0, 0, 0)))
+
+
+def begin(peer: Peer) -> None:
+    """Begin a response."""
+    peer.body()
+    peer.say(OK, ResponseBody(b"begun", 1))
+
+
+# Before the head
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "why"),
+    [
+        (hang_up, BAD_GATEWAY, "closed the connection before END_REQUEST"),
+        (write(b"HTTP/1.1 200 OK\r\n\r\n"), BAD_GATEWAY, "record version is 72, not 1"),
+        (write(encode_record(STDOUT, 1, b"<html>")), BAD_GATEWAY, "closed the connection before END_REQUEST"),
+        (write(encode_record(STDOUT, 1, b"no head\n\n")), BAD_GATEWAY, "'no head' is no header line"),
+        (write(refuse(0)), BAD_GATEWAY, "the response is empty"),
+        (write(refuse(1)), BAD_GATEWAY, "refused: CANT_MPX_CONN"),
+        (write(refuse(2)), UNAVAILABLE, "refused: OVERLOADED"),
+        (write(encode_record(STDOUT, 1, b"X: " + b"x" * 2000)), BAD_GATEWAY, "limit head_size=1000 exceeded"),
+        (wait, TIMED_OUT, "nothing moved for 0.1 s"),
+    ],
+)
+def test_an_upstream_that_gives_no_head_is_answered_for(
+    start: Upstreams, caplog: pytest.LogCaptureFixture, answer: Answer, status: str, why: str
+) -> None:
+    client, upstream = start(answer, timeout=0.1, limits=Limits(head_size=1000))
+    answered = ask(client, "/a\nb")
+    assert (answered.status, answered.body) == (status, f"{status}\n".encode())
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("gateway.client", logging.ERROR)
+    message = record.getMessage()
+    assert message.startswith(f"GET /a%0Ab: {status}: fastcgi://unix:{upstream.url[10:]}: ") and why in message
+
+
+def test_a_head_request_is_refused_without_content(start: Upstreams) -> None:
+    client, _ = start(hang_up)
+    assert ask(client, REQUEST_METHOD="HEAD").body == b""
+
+
+def test_nobody_at_the_address_is_a_bad_gateway(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Client(f"fastcgi://{tmp_path}/none.sock") as client:
+        assert ask(client).status == BAD_GATEWAY
+    assert "is the server running, and listening there?" in caplog.text
+
+
+def test_nobody_who_listens_is_a_bad_gateway(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        with Client(f"fastcgi://127.0.0.1:{bound.getsockname()[1]}") as client:
+            assert ask(client).status == BAD_GATEWAY
+    assert "is the server running, and listening there?" in caplog.text
+
+
+def test_an_upstream_too_busy_to_accept_is_a_timeout(tmp_path: Path) -> None:
+    path = str(tmp_path / "busy.sock")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as queued:
+        listener.bind(path)
+        listener.listen(0)
+        queued.connect(path)
+        assert ask(Client(f"fastcgi://{path}", connect_timeout=0.1)).status == TIMED_OUT
+
+
+def test_an_upstream_that_stops_reading_is_a_timeout(start: Upstreams) -> None:
+    def answer(peer: Peer) -> None:
+        peer.sock.recv(1, socket.MSG_WAITALL)
+        while peer.sock.recv(1, socket.MSG_PEEK):
+            if caught:
+                raise EOFError
+
+    caught: list[str] = []
+    client, _ = start(answer, timeout=0.1)
+    caught.append(ask(client, body=bytes(4_000_000), REQUEST_METHOD="POST").status)
+    assert caught == [TIMED_OUT]
+
+
+def test_what_an_upstream_reported_before_it_died_is_not_lost(start: Upstreams) -> None:
+    def answer(peer: Peer) -> None:
+        peer.body()
+        peer.connection.send(ErrorOutput(b"Segmentation fault", 1))
+        peer.connection.send(END)
+        peer.write(b"".join(peer.connection.data_to_send()))
+
+    client, _ = start(answer)
+    answered = ask(client)
+    assert (answered.status, answered.errors) == (BAD_GATEWAY, "Segmentation fault\n")
+
+
+# After the head
+
+
+def cut(peer: Peer) -> None:
+    begin(peer)
+    raise EOFError
+
+
+def stall(peer: Peer) -> None:
+    begin(peer)
+    wait(peer)
+
+
+def babble(peer: Peer) -> None:
+    begin(peer)
+    assert peer.go_on.wait(5)
+    peer.write(b"garbage!")
+    raise EOFError
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(cut, "before END_REQUEST"), (stall, "nothing moved for 0.1 s"), (babble, "record version is 103, not 1")],
+)
+def test_a_response_that_breaks_off_raises(start: Upstreams, answer: Answer, why: str) -> None:
+    client, upstream = start(answer, timeout=0.1)
+    call = Call(client)
+    assert call.status == "200 OK"
+    upstream.peers[0].go_on.set()
+    with pytest.raises(RemoteProtocolError, match=f"^fastcgi://unix:.*{why}"):
+        call.answer()
+
+
+# The visitor and the server
+
+
+@pytest.mark.parametrize("length", ["-1", "1 ", "0x10", "²"])
+def test_a_content_length_that_is_no_number_is_refused(start: Upstreams, length: str) -> None:
+    client, upstream = start()
+    statuses: list[str] = []
+    environ = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": length, "wsgi.input": io.BytesIO()}
+    list(client(environ, lambda status, headers: statuses.append(status)))
+    assert statuses == ["400 Bad Request"]
+    assert upstream.peers == []
+
+
+def test_a_body_that_ends_early_ends_the_request(start: Upstreams) -> None:
+    said: list[Event] = []
+
+    def answer(peer: Peer) -> None:
+        while True:
+            said.append(peer.next())
+
+    client, upstream = start(answer)
+    with pytest.raises(RequestAborted, match="ended 6 bytes before its CONTENT_LENGTH"):
+        ask(client, body=io.BytesIO(b"half"), REQUEST_METHOD="POST", CONTENT_LENGTH="10")
+    upstream.join()
+    assert said == [RequestBody(b"half", 1)]
+
+
+def test_a_server_that_refuses_the_head_ends_the_request(start: Upstreams) -> None:
+    client, upstream = start(stall)
+
+    def start_response(status: str, headers: object) -> None:
+        raise OSError("the visitor is gone")
+
+    environ = {"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), "wsgi.errors": io.StringIO()}
+    with pytest.raises(OSError, match="the visitor is gone"):
+        client(environ, start_response)
+    upstream.join()
+
+
+def test_an_error_log_that_cannot_be_written_ends_the_request(start: Upstreams) -> None:
+    def answer(peer: Peer) -> None:
+        peer.say(ErrorOutput(b"warning\n", 1))
+        wait(peer)
+
+    client, upstream = start(answer)
+    errors = io.StringIO()
+    errors.close()
+    with pytest.raises(ValueError, match="closed file"):
+        list(client({"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO(), "wsgi.errors": errors}, print))
+    upstream.join()
+
+
+def test_a_dead_upstream_fails_a_ping(start: Upstreams) -> None:
+    client, upstream = start()
+    upstream.stop()
+    with pytest.raises(RemoteProtocolError, match="is the server running"):
+        client.ping()
