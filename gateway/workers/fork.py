@@ -33,11 +33,12 @@ _KEEP, _CLOSE = 0, 3
 class _Child:
     """One request being answered in a process of its own."""
 
-    __slots__ = ("pid", "peer", "started", "signalled")
+    __slots__ = ("pid", "peer", "exchange", "started", "signalled")
 
-    def __init__(self, pid: int, peer: Peer) -> None:
+    def __init__(self, pid: int, peer: Peer, exchange: Exchange) -> None:
         self.pid = pid
         self.peer = peer
+        self.exchange = exchange
         self.started = time.monotonic()
         self.signalled = 0.0
 
@@ -107,7 +108,7 @@ class ForkWorker(ThreadsWorker):
             if pid == 0:
                 self._be_child(peer, exchange)
             peer.started = time.monotonic()
-            self._children[pid] = _Child(pid, peer)
+            self._children[pid] = _Child(pid, peer, exchange)
             if self._max_requests and next(self._served) == self._max_requests:
                 self.log.info("served %d requests (max_requests): a fresh worker takes over", self._max_requests)
                 self.stop()
@@ -143,28 +144,28 @@ class ForkWorker(ThreadsWorker):
         self._start_children()
 
     def _ended(self, child: _Child, status: int) -> None:
-        peer, exchange = child.peer, child.peer.exchange
+        peer, exchange = child.peer, child.exchange
         peer.started = 0.0
-        if exchange is None:
-            self._forget(peer)
-            return
+        keep = False
         if status not in (_KEEP, _CLOSE):
-            how = f"was killed by signal {-status}" if status < 0 else f"exited with {status}"
-            self.log.error("the child %d %s before its response was whole", child.pid, how)
-        elif status == _KEEP and not self.stopping:
+            if not child.signalled:
+                how = f"was killed by signal {-status}" if status < 0 else f"exited with {status}"
+                self.log.error("child %d %s before its response was whole", child.pid, how)
+        elif exchange.complete:
             exchange.answered_elsewhere()
             exchange.close()
             peer.exchange = None
-            self._watch(peer)
-            return
-        elif self._linger(peer):
+            keep = status == _KEEP and not self.stopping
+        else:
+            keep = self._linger(peer)
+        if keep:
             self._watch(peer)
             return
         try:
-            # close() alone would leave the connection open while another child holds a copy.
+            # close() alone would leave the connection open while another process holds a copy.
             peer.sock.shutdown(socket.SHUT_RDWR)
         except OSError as error:
-            self.log.info("the web server was gone before the child ended: %s", error.strerror)
+            self.log.info("the web server was gone before child %d ended: %s", child.pid, error.strerror)
         self._forget(peer)
 
     def _look_at(self, peer: Peer, now: float) -> None:

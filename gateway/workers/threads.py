@@ -181,53 +181,53 @@ class ThreadsWorker:
             keep = self._discard(peer) if peer.lingering else self._turn(peer)
         except RemoteProtocolError as error:
             self.complain(peer, error)
-            keep = False
+            keep = self._linger(peer)
         except RequestAborted as error:
             self.log.info("%s: %s", describe_peer(peer.sock), error)
             keep = False
         except OSError as error:
             self.log.info("%s: connection lost: %s", describe_peer(peer.sock), error.strerror or error)
             keep = False
-        if keep or self._linger(peer):
+        if keep:
             self._watch(peer)
         else:
             self._forget(peer)
 
     def _turn(self, peer: Peer) -> bool:
-        """Read, and answer a request that became whole; False: close the connection."""
-        while True:
-            try:
-                data = peer.sock.recv(READ, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return True
-            peer.feed(data)
-            exchange = peer.exchange
-            if exchange is not None and exchange.ready:
-                return self._answer(peer, exchange)
-            peer.push()
-            if not data:
-                return False
-            if len(data) < READ:
-                return True
+        """Read once, and answer a request that became whole; False: close the connection."""
+        try:
+            data = peer.sock.recv(READ, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        connection = peer.connection
+        if not data:
+            if not connection.idle:
+                self.log.info("%s: hung up before its request was whole", describe_peer(peer.sock))
+            return False
+        peer.feed(data)
+        exchange = peer.exchange
+        if exchange is not None and exchange.ready:
+            return self._answer(peer, exchange)
+        peer.push()
+        # Not to be kept, and yet idle: its request was refused, or taken back.
+        return connection.reusable or not connection.idle or self._linger(peer)
 
     def _answer(self, peer: Peer, exchange: Exchange) -> bool:
-        if exchange.aborted:  # before the application began
-            exchange.abort()
-        else:
-            peer.started = time.monotonic()
-            try:
+        try:
+            if exchange.aborted:  # before the application began
+                self.log.info("%s: took its request back before it was whole", describe_peer(peer.sock))
+                exchange.abort()
+            else:
+                peer.started = time.monotonic()
                 self._run(exchange)
-            finally:
-                peer.started = 0.0
-                exchange.close()
-            if self._max_requests and next(self._served) == self._max_requests:
-                self.log.info("served %d requests (max_requests): a fresh worker takes over", self._max_requests)
-                self.stop()
-        return self._after_answer(peer, exchange)
-
-    def _after_answer(self, peer: Peer, exchange: Exchange) -> bool:
+        finally:
+            peer.started = 0.0
+            exchange.close()
+        if self._max_requests and next(self._served) == self._max_requests:
+            self.log.info("served %d requests (max_requests): a fresh worker takes over", self._max_requests)
+            self.stop()
         if not exchange.complete:
-            return False
+            return self._linger(peer)
         peer.exchange = None
         return peer.connection.reusable and not self.stopping
 
@@ -242,8 +242,6 @@ class ThreadsWorker:
 
     def _linger(self, peer: Peer) -> bool:
         """Closing a socket with unread bytes resets it, and the answer may be lost: let the peer close first."""
-        if peer.lingering or peer.connection.idle:
-            return False
         try:
             peer.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -252,19 +250,17 @@ class ThreadsWorker:
             peer.exchange.close()
             peer.exchange = None
         peer.lingering = True
+        peer.seen = time.monotonic()
         return True
 
     def _discard(self, peer: Peer) -> bool:
         try:
-            while data := peer.sock.recv(READ, socket.MSG_DONTWAIT):
-                if len(data) < READ:
-                    return True
+            return bool(peer.sock.recv(READ, socket.MSG_DONTWAIT))
         except BlockingIOError:
             return True
-        return False
 
     def _watch(self, peer: Peer) -> None:
-        if not peer.lingering or not peer.seen:
+        if not peer.lingering:
             peer.seen = time.monotonic()
         peer.owned = False
         if peer.watched:
