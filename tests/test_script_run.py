@@ -81,6 +81,10 @@ class TestStreams:
     def test_input_that_is_not_read_stalls_nothing(self, script: Script) -> None:
         assert ask(script(HEAD + "echo done"), REQUEST_METHOD="POST", body=b"x" * MIB).body == b"done\n"
 
+    def test_input_that_is_refused_stalls_nothing(self, script: Script) -> None:
+        app = script("exec <&-; sleep 0.1;" + HEAD + "echo done")
+        assert ask(app, REQUEST_METHOD="POST", body=b"x" * MIB).body == b"done\n"
+
     def test_what_the_program_says_is_passed_on_at_once(self, script: Script, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "go")
         call = Call(script(HEAD + "echo one; read line < go; echo two"))
