@@ -152,7 +152,7 @@ class WSGIRunner:
             exchange.expected = int(length)
             if exchange.complete and not exchange.aborted and exchange.body_size != exchange.expected:
                 raise RemoteProtocolError(f"the body has {exchange.body_size} bytes, CONTENT_LENGTH says {length}")
-        elif exchange.complete and exchange.body_size:
+        elif exchange.complete and exchange.body is not None:
             # A chunked upload arrived whole: applications that look for a length find it.
             environ["CONTENT_LENGTH"] = str(exchange.body_size)
         exchange.is_head = environ["REQUEST_METHOD"] == "HEAD"
@@ -162,12 +162,17 @@ class WSGIRunner:
             environ["gateway.role"] = request.role
             if request.role == FILTER and exchange.filter_data is not None:
                 environ["gateway.filter_data"] = exchange.filter_data.open()
-        for repair in environ["gateway.repairs"]:
+        if environ["gateway.repairs"]:
+            self._advise(environ["gateway.repairs"])
+        return environ
+
+    def _advise(self, repairs: tuple[str, ...]) -> None:
+        """The first time something had to be repaired, say which line the front end's configuration lacks."""
+        for repair in repairs:
             if repair not in self._advised:
                 self._advised.add(repair)
                 if needs_advice(repair):
                     self._log.warning("environ repaired (%s): %s", repair, ADVICE[repair])
-        return environ
 
     def _run(self, exchange: Exchange, environ: Environ) -> None:
         call = _Call(exchange)
@@ -175,6 +180,7 @@ class WSGIRunner:
         try:
             result = self.app(environ, call.start_response)
             if result.__class__ is list or result.__class__ is tuple:
+                # All of the body is there: it need not be pushed block by block, and one block tells its length.
                 if len(result) == 1 and result[0].__class__ is bytes:
                     exchange.set_length(len(result[0]))
                 for block in result:
