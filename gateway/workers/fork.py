@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import socket
 import sys
 import time
 from collections import deque
@@ -28,6 +27,15 @@ _KILL_AFTER = 5.0
 """Seconds between SIGTERM and SIGKILL for a child that runs too long."""
 _KEEP, _CLOSE = 0, 3
 """Exit statuses of a child: may the parent keep the connection?"""
+
+
+def _flush_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # closed from the start, as FastCGI 1.0 §2.2 allows
+                stream.flush()
+        except (OSError, ValueError):
+            continue  # closed since, and so nobody is there to be told
 
 
 class _Child:
@@ -54,6 +62,7 @@ class ForkWorker(ThreadsWorker):
         super().__init__(run, listeners, **options)
         self._children: dict[int, _Child] = {}
         self._waiting: deque[tuple[Peer, Exchange]] = deque()
+        self._fork_at = 0.0  # monotonic seconds before which no fork is tried
         self._restore: Callable[[], object]
 
     def run(self) -> None:
@@ -95,23 +104,24 @@ class ForkWorker(ThreadsWorker):
             peer.watched = False
 
     def _start_children(self) -> None:
+        if time.monotonic() < self._fork_at:
+            return
         while self._waiting and len(self._children) < self.limits.max_children:
             peer, exchange = self._waiting.popleft()
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush_output()  # what is buffered now is not the child's to write
             try:
                 pid = os.fork()
             except OSError as error:
-                self.log.error("cannot fork: %s; trying again when a child ends", error.strerror)
+                self.log.error("cannot fork: %s; trying again in a second", error.strerror)
                 self._waiting.appendleft((peer, exchange))
+                self._fork_at = time.monotonic() + 1.0
                 return
             if pid == 0:
                 self._be_child(peer, exchange)
             peer.started = time.monotonic()
             self._children[pid] = _Child(pid, peer, exchange)
-            if self._max_requests and next(self._served) == self._max_requests:
-                self.log.info("served %d requests (max_requests): a fresh worker takes over", self._max_requests)
-                self.stop()
+            if self._max_requests:
+                self._count_request()
 
     def _be_child(self, peer: Peer, exchange: Exchange) -> None:
         """Everything a child does; it never returns."""
@@ -126,12 +136,17 @@ class ForkWorker(ThreadsWorker):
                     other.sock.close()
             for listener in self._listeners.values():
                 listener.close()
+            peer.started = time.monotonic()
             whole = exchange.complete
             self._run(exchange)
-            status = _KEEP if whole and peer.connection.reusable else _CLOSE
+            connection = peer.connection
+            status = _KEEP if whole and connection.reusable and connection.idle else _CLOSE
+        except Exception:
+            self.blame(peer)
+        except BaseException:
+            status = _CLOSE  # sys.exit() in the application, which has its answer
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _flush_output()
             os._exit(status)
 
     def _on_wake(self) -> None:
@@ -161,11 +176,7 @@ class ForkWorker(ThreadsWorker):
         if keep:
             self._watch(peer)
             return
-        try:
-            # close() alone would leave the connection open while another process holds a copy.
-            peer.sock.shutdown(socket.SHUT_RDWR)
-        except OSError as error:
-            self.log.info("the web server was gone before child %d ended: %s", child.pid, error.strerror)
+        peer.shut()  # _forget() alone would leave the connection open while another process holds a copy
         self._forget(peer)
 
     def _look_at(self, peer: Peer, now: float) -> None:
@@ -175,6 +186,7 @@ class ForkWorker(ThreadsWorker):
 
     def _tick(self) -> None:
         super()._tick()
+        self._start_children()
         timeout = self.limits.request_timeout
         now = time.monotonic()
         for child in self._children.values():

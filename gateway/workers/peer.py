@@ -109,6 +109,13 @@ class Peer:
             self._worker.complain(self, error)
             raise RequestAborted(str(error)) from error
 
+    def shut(self) -> None:
+        """End the connection in both directions, for all processes that hold it, but leave the descriptor open."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it is gone already
+
     def _wait(self, mask: int, timeout: float) -> None:
         poll = select.poll()
         poll.register(self.fd, mask)

@@ -30,6 +30,19 @@ _TICK = 1.0
 _STOPPING_TICK = 0.05
 _PAUSE = 0.25
 """Seconds a kept connection must have been silent before a stopping worker closes it: a request may be on its way."""
+_OVERRAN = float("inf")
+"""When a request began that ran longer than ``request_timeout``: it is given up and reported no more."""
+
+
+def _stack(peer: Peer) -> str:
+    """Where the thread is that works on ``peer``."""
+    import sys
+    import traceback  # only a request that runs too long pays for this import
+
+    for frame in sys._current_frames().values():
+        if any(caller.f_locals.get("peer") is peer for caller, _ in traceback.walk_stack(frame)):
+            return "".join(traceback.format_stack(frame)).rstrip()
+    return "  code that just returned"
 
 
 class ThreadsWorker:
@@ -66,7 +79,6 @@ class ThreadsWorker:
         self._ticked = 0.0
         self._paused = False
         self._stop_at = 0.0  # monotonic seconds after which a stopping worker waits no longer
-        self._overran = False
 
     def __repr__(self) -> str:
         doing = "stopping" if self.stopping else "serving"
@@ -101,8 +113,8 @@ class ThreadsWorker:
         """Make every serving thread look around now."""
         try:
             os.write(self._wake_in, b"w" * self._threads)
-        except BlockingIOError:
-            return  # it is awake already
+        except OSError:
+            return  # it is awake already, or has ended
 
     def _supervise(self) -> None:
         """Several threads serve; this one keeps the clock, so that one stuck request stops neither it nor signals."""
@@ -112,9 +124,13 @@ class ThreadsWorker:
         ]
         for thread in threads:
             thread.start()
-        while any(thread.is_alive() for thread in threads) and not self._is_over():
+        while (alive := [thread for thread in threads if thread.is_alive()]) and not self._is_over():
             self._tick()
-            threads[0].join(_STOPPING_TICK if self.stopping else 0.25)
+            alive[0].join(_STOPPING_TICK if self.stopping else 0.25)
+        self.wake()
+        until = time.monotonic() + _TICK  # only a thread that is stuck stays longer
+        for thread in alive:
+            thread.join(max(until - time.monotonic(), 0.0))
 
     def _close(self) -> None:
         if self.peers:
@@ -122,7 +138,8 @@ class ThreadsWorker:
         for peer in list(self.peers.values()):
             self._forget(peer)
         self._poller.close()
-        os.close(self._wake_in)
+        wake_in, self._wake_in = self._wake_in, -1  # a late stop() must not write to somebody else's descriptor
+        os.close(wake_in)
         os.close(self._wake_out)
 
     # -- called by every serving thread
@@ -151,9 +168,14 @@ class ThreadsWorker:
     def _is_over(self) -> bool:
         if not self.stopping or not self._stop_at:
             return False
-        if self.peers and time.monotonic() < self._stop_at:
-            return self._overran and all(peer.started for peer in self.peers.values()) and len(self.peers) == 1
-        return True
+        if not self.peers or time.monotonic() >= self._stop_at:
+            return True
+        stuck = self._stuck()
+        return stuck == len(self.peers) or stuck == self._threads
+
+    def _stuck(self) -> int:
+        """How many threads work on a request that was given up."""
+        return sum(peer.started == _OVERRAN for peer in list(self.peers.values()))
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -187,6 +209,14 @@ class ThreadsWorker:
             keep = False
         except OSError as error:
             self.log.info("%s: connection lost: %s", describe_peer(peer.sock), error.strerror or error)
+            keep = False
+        except Exception:
+            self.blame(peer)
+            keep = False
+        except BaseException as error:
+            # sys.exit() in the application ends its request, which has its answer; in a signal handler, the worker.
+            if isinstance(error, KeyboardInterrupt) or self.stopping:
+                raise
             keep = False
         if keep:
             self._watch(peer)
@@ -223,13 +253,17 @@ class ThreadsWorker:
         finally:
             peer.started = 0.0
             exchange.close()
-        if self._max_requests and next(self._served) == self._max_requests:
-            self.log.info("served %d requests (max_requests): a fresh worker takes over", self._max_requests)
-            self.stop()
+        if self._max_requests:
+            self._count_request()
         if not exchange.complete:
             return self._linger(peer)
         peer.exchange = None
         return peer.connection.reusable and not self.stopping
+
+    def _count_request(self) -> None:
+        if next(self._served) == self._max_requests:
+            self.log.info("served %d requests (max_requests): a fresh worker takes over", self._max_requests)
+            self.stop()
 
     def complain(self, peer: Peer, error: RemoteProtocolError) -> None:
         """One log line for a peer that broke the wire's rules, and the wire's own last word to it."""
@@ -239,6 +273,15 @@ class ThreadsWorker:
                 peer.sock.send(chunk, socket.MSG_DONTWAIT)
         except OSError as failure:
             self.log.info("%s did not take the error: %s", describe_peer(peer.sock), failure.strerror)
+
+    def blame(self, peer: Peer) -> None:
+        """An exception that neither the application nor the web server is to blame for."""
+        import traceback
+
+        self.log.error(
+            "%s: connection closed, because of an error in gateway or in a hook:\n%s",
+            describe_peer(peer.sock), traceback.format_exc().rstrip(),
+        )  # fmt: skip
 
     def _linger(self, peer: Peer) -> bool:
         """Closing a socket with unread bytes resets it, and the answer may be lost: let the peer close first."""
@@ -302,58 +345,50 @@ class ThreadsWorker:
         limits = self.limits
         if peer.started:
             if limits.request_timeout and now - peer.started > limits.request_timeout:
-                self._overrun(peer, now)
+                self._overrun(peer)
             return
         if peer.owned:
             return
         silent = now - peer.seen
         if peer.lingering:
             if silent > limits.linger_timeout:
-                self._forget(peer)
+                self._cut(peer)
         elif not peer.connection.idle:
             if silent > limits.receive_timeout:
                 self.log.warning(
                     "%s: request not complete after %g silent seconds (receive_timeout)",
                     describe_peer(peer.sock), limits.receive_timeout,
                 )  # fmt: skip
-                self._forget(peer)
+                self._cut(peer)
         elif (limits.keepalive_timeout and silent > limits.keepalive_timeout) or (self.stopping and silent > _PAUSE):
-            self._close_idle(peer)
+            if not self._has_spoken(peer):
+                self._cut(peer)
 
-    def _close_idle(self, peer: Peer) -> None:
+    def _has_spoken(self, peer: Peer) -> bool:
+        """Did something arrive on an idle connection just now?"""
         try:
-            if peer.sock.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK):
-                return  # a request arrived just now
-        except BlockingIOError:
-            pass  # nothing did
-        except OSError as error:
-            self.log.info("%s: connection lost: %s", describe_peer(peer.sock), error.strerror or error)
-        self._forget(peer)
+            return bool(peer.sock.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK))
+        except OSError:
+            return False  # nothing did, or it is gone
 
-    def _overrun(self, peer: Peer, now: float) -> None:
+    def _cut(self, peer: Peer) -> None:
+        """End a connection that no thread works on.
+
+        Whoever the poller tells of the end closes it: a thread may be on its way to it this moment, and a descriptor
+        closed under its hands could be another connection's before it arrives.
+        """
+        peer.lingering = True
+        peer.shut()
+
+    def _overrun(self, peer: Peer) -> None:
         """A request takes too long: say where it is, cut it off, and let a fresh worker take over."""
-        peer.started = now  # once is enough
-        self._overran = True
+        peer.started = _OVERRAN
         self.log.error(
             "%s: the application runs longer than request_timeout=%g seconds; this worker stops.  It was in\n%s",
-            describe_peer(peer.sock), self.limits.request_timeout, self._stacks(),
+            describe_peer(peer.sock), self.limits.request_timeout, _stack(peer),
         )  # fmt: skip
-        try:
-            peer.sock.shutdown(socket.SHUT_RDWR)
-        except OSError as error:
-            self.log.info("%s: connection lost: %s", describe_peer(peer.sock), error.strerror or error)
+        peer.shut()
         self.stop()
-
-    def _stacks(self) -> str:
-        import sys
-        import traceback
-
-        frames = sys._current_frames()
-        return "\n".join(
-            f"{thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident])).rstrip()}"
-            for thread in threading.enumerate()
-            if thread.ident in frames and thread.name.startswith("gateway-")
-        )
 
     def _pause(self) -> None:
         """Accept nothing until the next tick finds room."""
@@ -379,6 +414,8 @@ class ThreadsWorker:
         if not self._paused:
             self._unlisten()
         self._stop_at = now + self.limits.graceful_timeout
+        if self._stuck() == self._threads:
+            return
         for listener in self._listeners.values():
             for _ in range(self.limits.connections - len(self.peers)):
                 try:
