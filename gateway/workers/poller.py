@@ -61,14 +61,15 @@ class EpollPoller:
 
 
 class SelectorPoller:
-    """The same shape where there is no epoll (macOS, Windows): one thread waits at a time, the others queue."""
+    """The same shape where there is no epoll (macOS): one thread waits at a time, the others queue."""
 
     def __init__(self, *, threads: int) -> None:
         self._selector = selectors.DefaultSelector()
         self._turn = threading.Lock()  # who waits
         self._guard = threading.Lock()  # who changes what is watched
-        self._kept: set[int] = set()
-        self._armed: dict[int, bool] = {}
+        self._kept: set[int] = set()  # armed whatever happens
+        self._armed: set[int] = set()
+        self._gone: set[int] = set()  # removed since the last wait; the number may be another descriptor's by now
         self._threads = threads
 
     def add_listener(self, fd: int) -> None:
@@ -79,7 +80,7 @@ class SelectorPoller:
     def add(self, fd: int) -> None:
         """Watch a connection; a thread that waits meanwhile sees it at its next turn."""
         with self._guard:
-            self._armed[fd] = True
+            self._armed.add(fd)
 
     arm = add
 
@@ -87,15 +88,18 @@ class SelectorPoller:
         """Watch no more."""
         with self._guard:
             self._kept.discard(fd)
-            self._armed.pop(fd, None)
+            self._armed.discard(fd)
+            self._gone.add(fd)
 
     def _synchronize(self) -> None:
         with self._guard:
             watched = set(self._selector.get_map())
-            for fd in watched - set(self._armed):
+            for fd in watched & (self._gone | watched - self._armed):
                 self._selector.unregister(fd)
-            for fd in set(self._armed) - watched:
+                watched.discard(fd)
+            for fd in self._armed - watched:
                 self._selector.register(fd, selectors.EVENT_READ)
+            self._gone.clear()
 
     def wait(self, timeout: float) -> list[int]:
         """Descriptors that can be read; [] after at most ``timeout`` seconds."""
@@ -107,9 +111,7 @@ class SelectorPoller:
             if self._threads > 1:
                 del ready[1:]
             with self._guard:
-                for fd in ready:
-                    if fd not in self._kept:
-                        self._armed.pop(fd, None)
+                self._armed -= set(ready) - self._kept
         return ready
 
     def close(self) -> None:
