@@ -79,14 +79,16 @@ class Peer:
                 else:
                     chunks = _after(chunks, sent)
             if self.started and self.exchange is not None and not self.exchange.ended:
-                self._listen()
+                self._listen(self.exchange)
         except RequestAborted:
             raise
         except OSError as error:
             raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
 
-    def _listen(self) -> None:
+    def _listen(self, exchange: Exchange) -> None:
         """In the middle of a response: did the web server say that it no longer wants it?"""
+        if not exchange.complete and exchange.body is not None and exchange.body.chunks:
+            return  # some of the body waits for the application to read it: let the web server keep the rest
         try:
             data = self.sock.recv(READ, socket.MSG_DONTWAIT)
         except BlockingIOError:
