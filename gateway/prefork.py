@@ -164,7 +164,18 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     def handle_abort(self, sig: int, frame: Any) -> None:
         """SIGABRT: the arbiter heard nothing from us for --timeout seconds."""
         self.log.error("request took longer than --timeout %s; it is given up and this worker ends", self.cfg.timeout)
+        self._end()
         super().handle_abort(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """SIGQUIT, SIGINT: end now."""
+        self._end()
+        super().handle_quit(sig, frame)
+
+    def _end(self) -> None:
+        """The SystemExit that follows is this worker's, not the application's."""
+        if self.core is not None:
+            self.core.stopping = True
 
     # -- hooks and access log
 
