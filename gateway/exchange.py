@@ -145,7 +145,7 @@ class Exchange:
 
     __slots__ = (
         "connection", "request", "peer", "limits", "log", "body", "filter_data", "complete", "aborted", "too_large",
-        "expected", "is_head", "head_sent", "ended", "sent", "status", "headers",
+        "expected", "is_head", "head_sent", "ended", "failed", "sent", "status", "headers",
         "_streaming", "_left", "_no_content", "_unpushed",
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ class Exchange:
         """What CONTENT_LENGTH announced, once somebody looked; None: nothing, the wire marks the end."""
         self.is_head = False
         """Is it a HEAD request?"""
-        self.head_sent = self.ended = False
+        self.head_sent = self.ended = self.failed = False
         self.status = ""
         self.headers: Headers = []
         self.sent = 0
@@ -309,6 +309,7 @@ class Exchange:
         self._finish(1)
 
     def _finish(self, app_status: int) -> None:
+        self.failed = self.failed or app_status != 0
         if self.ended:
             return
         self.ended = True

@@ -106,8 +106,9 @@ def run_once(
             exchange.receive(event)
         WSGIRunner(app, log=log, mount=mount, multiprocess=True, run_once=True)(exchange)
         exchange.close()
-        sys.stdout.flush()
-        return exchange.ended and not exchange.aborted
+        return exchange.ended and not exchange.failed
     finally:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # while stdout is still stderr
         os.dup2(private, stdout)
         os.close(private)
