@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gateway.environ import ADVICE, base_environ, build_environ, needs_advice
+from gateway.environ import ADVICE, base_environ, build_environ, check_mount, needs_advice
 from gateway.errors import ApplicationError, RemoteProtocolError, RequestAborted
 from gateway.events import AUTHORIZER, FILTER
 from gateway.exchange import BLOCK, ErrorStream
@@ -117,7 +117,7 @@ class WSGIRunner:
     ) -> None:  # fmt: skip
         self.app = app
         self._log = log
-        self._mount = mount
+        self._mount = None if mount is None else check_mount(mount)
         self._base = base_environ(multithread=multithread, multiprocess=multiprocess, run_once=run_once)
         self._base["wsgi.file_wrapper"] = FileWrapper
         self._advised: set[str] = set()
