@@ -34,7 +34,11 @@ def run(app: WSGIApplication, *, mount: str | None = None, threads: int = 1, lim
 
     sockets = inherited_sockets()
     if sockets:
-        _serve_sockets(app, sockets, protocol="fastcgi", threads=threads, mount=mount, limits=limits)
+        try:
+            _serve_sockets(app, sockets, protocol="fastcgi", threads=threads, mount=mount, limits=limits)
+        finally:
+            for sock in sockets:
+                sock.close()
     else:
         _develop(app)
 
@@ -87,10 +91,15 @@ def _serve_sockets(
         runner, sockets, connect=lambda: wire(APPLICATION, limits=limits), limits=limits, log=log, threads=threads,
         allowed=allowed_peers(os.environ),
     )  # fmt: skip
+    handlers = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: worker.stop())
-    worker.run()
+            handlers[number] = signal.signal(number, lambda *_: worker.stop())
+    try:
+        worker.run()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _develop(app: Any) -> None:
@@ -98,14 +107,21 @@ def _develop(app: Any) -> None:
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIServer, make_server
 
+    from gateway.errors import ConfigError
+
     class Server(ThreadingMixIn, WSGIServer):
         daemon_threads = True
 
-    port = int(os.environ.get("PORT", "8000"))
-    with make_server("127.0.0.1", port, app, server_class=Server) as server:
+    port = os.environ.get("PORT", "8000")
+    try:
+        server = make_server("127.0.0.1", int(port), app, server_class=Server)
+    except (OSError, OverflowError, ValueError) as error:
+        raise ConfigError(f"no development server on port {port}: {error}; choose another one with PORT=…") from error
+    with server:
         print(
             f"gateway: no CGI environment and no listening socket, so this is a development server: "
-            f"http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it; PORT=… moves it)"
+            f"http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it; PORT=… moves it)",
+            flush=True,
         )
         try:
             server.serve_forever()
