@@ -90,6 +90,8 @@ class ThreadsWorker:
         """Serve until :meth:`stop`; then what is in progress is finished, for ``graceful_timeout`` at most."""
         for fd, listener in self._listeners.items():
             listener.setblocking(False)
+            if listener.family in (socket.AF_INET, socket.AF_INET6):  # accepted connections inherit it
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._poller.add_listener(fd)
         self._poller.add_listener(self._wake_out)
         try:
@@ -234,7 +236,10 @@ class ThreadsWorker:
             if not connection.idle:
                 self.log.info("%s: hung up before its request was whole", describe_peer(peer.sock))
             return False
-        peer.feed(data)
+        try:
+            peer.feed(data)
+        except OSError as error:
+            return self._cannot_keep(peer, error)
         exchange = peer.exchange
         if exchange is not None and exchange.ready:
             return self._answer(peer, exchange)
@@ -259,6 +264,14 @@ class ThreadsWorker:
             return self._linger(peer)
         peer.exchange = None
         return peer.connection.reusable and not self.stopping
+
+    def _cannot_keep(self, peer: Peer, error: OSError) -> bool:
+        """The temporary file of a body cannot be written: say so to both ends."""
+        self.log.error("%s: cannot keep the request body: %s; look at the disk that TMPDIR is on",
+                       describe_peer(peer.sock), error.strerror or error)
+        if peer.exchange is not None:
+            peer.exchange.fail("507 Insufficient Storage")
+        return self._linger(peer)
 
     def _count_request(self) -> None:
         if next(self._served) == self._max_requests:
