@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import socket
@@ -18,7 +19,18 @@ import webtest.lint
 from gateway.client import LOCAL_REDIRECTS, Client
 from gateway.client.upstream import Upstream
 from gateway.errors import ConfigError, LocalProtocolError
-from gateway.events import WEB_SERVER, AbortRequest, ErrorOutput, Event, Request, RequestBody, Response, ResponseBody
+from gateway.events import (
+    WEB_SERVER,
+    AbortRequest,
+    EndOfResponse,
+    ErrorOutput,
+    Event,
+    Request,
+    RequestBody,
+    Response,
+    ResponseBody,
+)
+from gateway.protocols import connection_class
 from gateway.protocols.fastcgi import STDOUT, Connection, encode_record
 from tests.fastcgi_upstream import END, OK, Answer, Peer, Upstreams, echo, respond
 from tests.leftovers import Leftovers
@@ -159,6 +171,24 @@ def test_an_upstream_that_falls_behind_is_sent_the_rest_once_it_takes_more() -> 
 
 
 # The response
+
+
+def test_an_answer_counts_though_the_upstream_stopped_reading() -> None:
+    near, far = socket.socketpair()
+    with contextlib.closing(Upstream(near, Connection(WEB_SERVER), name="hasty", timeout=1)) as upstream:
+        upstream.connection.send(Request({}, 1))
+        far.sendall(encode_record(STDOUT, 1, b"Status: 413 Too Long\n\n"))
+        far.close()
+        assert not upstream.push()
+        assert upstream.events() == [Response("413 Too Long", [], 1)]
+
+
+def test_a_wire_may_end_its_response_by_hanging_up() -> None:
+    near, far = socket.socketpair()
+    with contextlib.closing(Upstream(near, connection_class("cgi")(WEB_SERVER), name="brief", timeout=1)) as upstream:
+        far.sendall(b"Status: 204 No Content\n\n")
+        far.close()
+        assert upstream.events() + upstream.events() == [Response("204 No Content", []), EndOfResponse()]
 
 
 def test_status_headers_and_body_come_back(start: Upstreams) -> None:
@@ -313,7 +343,7 @@ def redirect_to(location: str) -> Answer:
         body = peer.body()
         if "first" in peer.params["PATH_INFO"]:
             # As bytes: the application's end of the wire states a status, and then it is no local redirect.
-            peer.write(encode_record(STDOUT, 1, b"Location: " + location.encode() + b"\n\n"))
+            peer.write(encode_record(STDOUT, 1, b"Location: " + location.encode() + b"\n\nnot shown"))
             peer.say(END)
         else:
             names = ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REQUEST_URI", "CONTENT_LENGTH")
@@ -386,6 +416,16 @@ def test_the_repr_shows_the_address_and_the_pool(url: str) -> None:
 def test_a_url_that_cannot_work_is_refused_at_once(url: str, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
         Client(url)
+
+
+def test_the_repr_of_a_response_shows_how_far_it_is(start: Upstreams) -> None:
+    client, _ = start()
+    environ: dict[str, object] = {}
+    setup_testing_defaults(environ)
+    response = client(environ, lambda status, headers: None)
+    assert repr(response).startswith("<Forwarding ")
+    assert b"".join(response) == b"hello"
+    assert repr(response).startswith("<Forwarding ended <Upstream fastcgi://unix:")
 
 
 def test_webtest_and_its_lint_take_a_client_for_an_application(start: Upstreams) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway.client import Client
+from gateway.client.upstream import Upstream
 from gateway.errors import RemoteProtocolError, RequestAborted
-from gateway.events import ErrorOutput, Event, RequestBody, ResponseBody
+from gateway.events import WEB_SERVER, ErrorOutput, Event, RequestBody, ResponseBody
 from gateway.limits import Limits
-from gateway.protocols.fastcgi import END_REQUEST, STDOUT, encode_record
+from gateway.protocols.fastcgi import END_REQUEST, STDOUT, Connection, encode_record
 from tests.fastcgi_upstream import END, OK, Answer, Peer, Upstreams, hang_up, wait
 from tests.leftovers import Leftovers
 from tests.wsgi_calls import Call, ask
@@ -131,6 +134,18 @@ def test_what_an_upstream_reported_before_it_died_is_not_lost(start: Upstreams) 
     assert (answered.status, answered.errors) == (BAD_GATEWAY, "Segmentation fault\n")
 
 
+def test_an_upstream_that_resets_the_connection_is_a_bad_gateway(
+    start: Upstreams, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(peer: Peer) -> None:
+        peer.sock.recv(1, socket.MSG_PEEK)  # what is closed with something unread in it, is reset
+        raise EOFError
+
+    client, _ = start(answer)
+    assert ask(client, body=bytes(4_000_000), REQUEST_METHOD="POST").status == BAD_GATEWAY
+    assert "the connection broke: Connection reset by peer" in caplog.text
+
+
 # After the head
 
 
@@ -216,8 +231,31 @@ def test_an_error_log_that_cannot_be_written_ends_the_request(start: Upstreams) 
     upstream.join()
 
 
-def test_a_dead_upstream_fails_a_ping(start: Upstreams) -> None:
+def test_an_upstream_that_is_not_there_fails_a_ping(start: Upstreams) -> None:
     client, upstream = start()
     upstream.stop()
     with pytest.raises(RemoteProtocolError, match="is the server running"):
         client.ping()
+
+
+def test_an_upstream_that_hangs_up_fails_a_ping(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{tmp_path}/rude.sock")
+        listener.listen()
+
+        def hang_up() -> None:
+            with listener.accept()[0] as peer:
+                peer.recv(100)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(RemoteProtocolError, match="the upstream closed the connection"):
+            Client(f"fastcgi://{tmp_path}/rude.sock").ping()
+        thread.join(5)
+
+
+def test_a_false_alarm_of_poll_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Upstream, "_wait", lambda upstream, timeout: True)
+    near, far = socket.socketpair()
+    with far, contextlib.closing(Upstream(near, Connection(WEB_SERVER), name="quiet", timeout=0)) as upstream:
+        assert upstream.events() == []
