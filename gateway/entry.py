@@ -13,10 +13,13 @@ from gateway.events import APPLICATION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
     from typing import Any
 
     from gateway.apps.wsgi import WSGIApplication
+    from gateway.exchange import Log
     from gateway.limits import Limits
+    from gateway.workers.threads import ThreadsWorker
 
 
 def run(app: WSGIApplication, *, mount: str | None = None, threads: int = 1, limits: Limits | None = None) -> None:
@@ -35,7 +38,7 @@ def run(app: WSGIApplication, *, mount: str | None = None, threads: int = 1, lim
     sockets = inherited_sockets()
     if sockets:
         try:
-            _serve_sockets(app, sockets, protocol="fastcgi", threads=threads, mount=mount, limits=limits)
+            _run_worker(build_worker(app, sockets, threads=threads, mount=mount, limits=limits))
         finally:
             for sock in sockets:
                 sock.close()
@@ -57,23 +60,25 @@ def serve(
     address = parse_bind(bind)
     listener = listen(address, mode=socket_mode)
     try:
-        _serve_sockets(
+        worker = build_worker(
             app, [listener], protocol=address.protocol or protocol, threads=threads, worker_model=worker_model,
             mount=mount, limits=limits,
         )  # fmt: skip
+        _run_worker(worker)
     finally:
         remove(address)
         listener.close()
 
 
-def _serve_sockets(
-    app: WSGIApplication, sockets: list[socket.socket], *, protocol: str, threads: int, worker_model: str = "threads",
-    mount: str | None, limits: Limits | None,
-) -> None:  # fmt: skip
-    """One worker in this process on sockets that listen already; signals stop it if this is the main thread."""
+def build_worker(
+    app: WSGIApplication, sockets: Sequence[socket.socket], *, protocol: str = "fastcgi", threads: int = 1,
+    worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None, log: Log | None = None,
+) -> ThreadsWorker:  # fmt: skip
+    """A worker for this process on sockets that listen already: it serves from ``run()`` to ``stop()``.
+
+    Raises ConfigError.
+    """
     import logging
-    import signal
-    import threading
 
     from gateway.address import allowed_peers
     from gateway.apps.wsgi import WSGIRunner
@@ -81,16 +86,24 @@ def _serve_sockets(
     from gateway.protocols import connection_class
     from gateway.workers import worker_class
 
-    log = logging.getLogger("gateway")
-    if not logging.getLogger().handlers and not log.handlers:
-        logging.basicConfig(format="%(asctime)s [%(process)d] [%(levelname)s] %(message)s", level=logging.INFO)
+    log = log or logging.getLogger("gateway")
     limits = limits or Limits()
     runner = WSGIRunner(app, log=log, mount=mount, multithread=threads > 1, multiprocess=worker_model == "fork")
     wire = connection_class(protocol)
-    worker = worker_class(worker_model)(
+    return worker_class(worker_model)(
         runner, sockets, connect=lambda: wire(APPLICATION, limits=limits), limits=limits, log=log, threads=threads,
         allowed=allowed_peers(os.environ),
     )  # fmt: skip
+
+
+def _run_worker(worker: ThreadsWorker) -> None:
+    """Serve until SIGTERM or SIGINT if this is the main thread, else until :meth:`stop`."""
+    import logging
+    import signal
+    import threading
+
+    if not logging.getLogger().handlers and not logging.getLogger("gateway").handlers:
+        logging.basicConfig(format="%(asctime)s [%(process)d] [%(levelname)s] %(message)s", level=logging.INFO)
     handlers = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
