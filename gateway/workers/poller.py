@@ -1,7 +1,6 @@
-"""Readiness of descriptors for many threads at once: epoll where there is one, :mod:`selectors` elsewhere.
+"""Readiness of descriptors: epoll where there is one, :mod:`selectors` elsewhere.
 
-A descriptor that :meth:`wait` reported is quiet until it is armed again, so that one thread owns it.  Listeners and the
-wake-up pipe are always armed.
+One thread waits; others may add and remove meanwhile.  A descriptor that can be read is reported until it was read.
 """
 
 from __future__ import annotations
@@ -17,22 +16,17 @@ if TYPE_CHECKING:
     class Poller(Protocol):
         def add_listener(self, fd: int) -> None: ...
         def add(self, fd: int) -> None: ...
-        def arm(self, fd: int) -> None: ...
         def remove(self, fd: int) -> None: ...
         def wait(self, timeout: float) -> list[int]: ...
         def close(self) -> None: ...
 
 
 class EpollPoller:
-    """All threads wait on one epoll; EPOLLONESHOT hands a connection to one of them (man epoll)."""
+    """Linux: the kernel keeps what is watched."""
 
-    def __init__(self, *, threads: int) -> None:
+    def __init__(self) -> None:
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
-        # One thread need not be told that a descriptor is its own.
-        self._oneshot = select.EPOLLONESHOT if threads > 1 else 0
-        self._most = 1 if threads > 1 else 64
-        self._mask = select.EPOLLIN | select.EPOLLRDHUP | self._oneshot
 
     def add_listener(self, fd: int) -> None:
         """Watch a listening socket: of the processes that share it, one wakes (EPOLLEXCLUSIVE)."""
@@ -40,12 +34,7 @@ class EpollPoller:
 
     def add(self, fd: int) -> None:
         """Watch a connection."""
-        self._epoll.register(fd, self._mask)
-
-    def arm(self, fd: int) -> None:
-        """Watch a connection again after :meth:`wait` reported it."""
-        if self._oneshot:
-            self._epoll.modify(fd, self._mask)
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLRDHUP)
 
     def remove(self, fd: int) -> None:
         """Watch no more."""
@@ -53,7 +42,7 @@ class EpollPoller:
 
     def wait(self, timeout: float) -> list[int]:
         """Descriptors that can be read; [] after ``timeout`` seconds."""
-        return [fd for fd, _ in self._poll(timeout, self._most)]
+        return [fd for fd, _ in self._poll(timeout, 64)]
 
     def close(self) -> None:
         """Release the epoll."""
@@ -61,64 +50,50 @@ class EpollPoller:
 
 
 class SelectorPoller:
-    """The same shape where there is no epoll (macOS): one thread waits at a time, the others queue."""
+    """The same where there is no epoll (macOS): selectors are not safe to change while they wait, so changes queue."""
 
-    def __init__(self, *, threads: int) -> None:
+    def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._turn = threading.Lock()  # who waits
-        self._guard = threading.Lock()  # who changes what is watched
-        self._kept: set[int] = set()  # armed whatever happens
-        self._armed: set[int] = set()
+        self._guard = threading.Lock()
+        self._wanted: set[int] = set()
         self._gone: set[int] = set()  # removed since the last wait; the number may be another descriptor's by now
-        self._threads = threads
-
-    def add_listener(self, fd: int) -> None:
-        """Watch a listening socket."""
-        self._kept.add(fd)
-        self.add(fd)
 
     def add(self, fd: int) -> None:
         """Watch a connection; a thread that waits meanwhile sees it at its next turn."""
         with self._guard:
-            self._armed.add(fd)
+            self._wanted.add(fd)
 
-    arm = add
+    add_listener = add
 
     def remove(self, fd: int) -> None:
         """Watch no more."""
         with self._guard:
-            self._kept.discard(fd)
-            self._armed.discard(fd)
+            self._wanted.discard(fd)
             self._gone.add(fd)
 
     def _synchronize(self) -> None:
         with self._guard:
             watched = set(self._selector.get_map())
-            for fd in watched & (self._gone | watched - self._armed):
+            for fd in watched & self._gone:
                 self._selector.unregister(fd)
                 watched.discard(fd)
-            for fd in self._armed - watched:
+            for fd in self._wanted - watched:
                 self._selector.register(fd, selectors.EVENT_READ)
             self._gone.clear()
 
     def wait(self, timeout: float) -> list[int]:
         """Descriptors that can be read; [] after at most ``timeout`` seconds."""
-        # With several threads another one may arm a descriptor while we wait: look again soon.
-        step = timeout if self._threads == 1 else min(timeout, 0.05)
-        with self._turn:
-            self._synchronize()
-            ready = [key.fd for key, _ in self._selector.select(step)]
-            if self._threads > 1:
-                del ready[1:]
-            with self._guard:
-                self._armed -= set(ready) - self._kept
-        return ready
+        self._synchronize()
+        # Another thread may add a descriptor while we wait: look again soon.
+        ready = [key.fd for key, _ in self._selector.select(min(timeout, 0.05))]
+        with self._guard:
+            return [fd for fd in ready if fd not in self._gone]
 
     def close(self) -> None:
         """Release the selector."""
         self._selector.close()
 
 
-def make_poller(*, threads: int) -> Poller:
+def make_poller() -> Poller:
     """The best poller of this platform."""
-    return EpollPoller(threads=threads) if hasattr(select, "epoll") else SelectorPoller(threads=threads)
+    return EpollPoller() if hasattr(select, "epoll") else SelectorPoller()

@@ -1,7 +1,7 @@
-"""Persistent workers: N threads share one epoll, and the thread that read a request runs the application.
+"""Persistent workers: the thread that read a request runs the application; of N threads, one leads.
 
-Leader/follower by the kernel (docs/decisions/0003-leader-follower.md): no queue and no hand-off.  A connection owns a
-descriptor and a small object; it holds a thread only while its request, whole, is being answered.
+No queue and no pool (docs/decisions/0003-one-leads.md).  A connection owns a descriptor and a small object; it holds a
+thread only while its request, whole, is being answered.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gateway.address import describe_peer, peer_allowed
 from gateway.errors import RemoteProtocolError, RequestAborted
 from gateway.workers.peer import READ, Peer
 from gateway.workers.poller import make_poller
+from gateway.workers.relay import Relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class ThreadsWorker:
         self._max_requests = max_requests
         self._allowed = allowed
         self._served = itertools.count(1)
-        self._poller = make_poller(threads=threads)
+        self._poller = make_poller()
+        self._relay: Relay | None = None
         self._wake_out, self._wake_in = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -98,7 +100,7 @@ class ThreadsWorker:
             if self._supervised():
                 self._supervise()
             else:
-                self._loop(self._tick)
+                self._lead(self._tick)
         finally:
             self._close()
 
@@ -112,23 +114,24 @@ class ThreadsWorker:
         self.wake()
 
     def wake(self) -> None:
-        """Make every serving thread look around now."""
+        """Make the thread that waits look around now."""
         try:
-            os.write(self._wake_in, b"w" * self._threads)
+            os.write(self._wake_in, b"w")
         except OSError:
             return  # it is awake already, or has ended
 
     def _supervise(self) -> None:
         """Several threads serve; this one keeps the clock, so that one stuck request stops neither it nor signals."""
+        self._relay = Relay(self._let_go)
         threads = [
-            threading.Thread(target=self._loop, args=(None,), name=f"gateway-{n}", daemon=True)
+            threading.Thread(target=self._serve_in_turn, args=(self._relay,), name=f"gateway-{n}", daemon=True)
             for n in range(1, self._threads + 1)
         ]
         for thread in threads:
             thread.start()
         while (alive := [thread for thread in threads if thread.is_alive()]) and not self._is_over():
             self._tick()
-            alive[0].join(_STOPPING_TICK if self.stopping else 0.25)
+            self._relay.look(_STOPPING_TICK if self.stopping else _TICK)
         self.wake()
         until = time.monotonic() + _TICK  # only a thread that is stuck stays longer
         for thread in alive:
@@ -146,8 +149,24 @@ class ThreadsWorker:
 
     # -- called by every serving thread
 
-    def _loop(self, tick: Callable[[], None] | None) -> None:
-        wait, peers = self._poller.wait, self.peers
+    def _serve_in_turn(self, relay: Relay) -> None:
+        """One of several threads: lead whenever it is its turn."""
+        while not self._is_over():
+            if relay.lead(_STOPPING_TICK if self.stopping else _TICK):
+                try:
+                    self._lead(None)
+                finally:
+                    relay.step_down()
+
+    def _let_go(self, peer: Peer) -> None:
+        """Another thread leads from now on, and must not see what arrives for this peer."""
+        if peer.watched:
+            peer.watched = False
+            self._poller.remove(peer.fd)
+
+    def _lead(self, tick: Callable[[], None] | None) -> None:
+        """Wait for whoever can be read, and serve them; until the end, or until another thread leads."""
+        wait, peers, relay = self._poller.wait, self.peers, self._relay
         while not self._is_over():
             try:
                 ready = wait(_STOPPING_TICK if self.stopping else _TICK)
@@ -164,6 +183,8 @@ class ThreadsWorker:
                     self._accept(self._listeners[fd])
                 elif fd == self._wake_out:
                     self._on_wake()
+                if relay is not None and not relay.leads():
+                    return  # what else is ready will be reported to the new leader
             if tick is not None:
                 tick()
 
@@ -183,7 +204,7 @@ class ThreadsWorker:
         try:
             sock, name = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # another thread or process was faster, or the peer went away
+            return  # another process was faster, or the peer went away
         except OSError as error:
             # EMFILE, ENFILE, ENOBUFS, ENOMEM: wait until something is given back.
             self.log.error("cannot accept connections: %s; trying again in a second", error.strerror)
@@ -254,7 +275,14 @@ class ThreadsWorker:
                 exchange.abort()
             else:
                 peer.started = time.monotonic()
-                self._run(exchange)
+                relay = self._relay
+                if relay is not None:
+                    relay.enter(peer)
+                try:
+                    self._run(exchange)
+                finally:
+                    if relay is not None:
+                        relay.leave(peer)
         finally:
             peer.started = 0.0
             exchange.close()
@@ -319,9 +347,7 @@ class ThreadsWorker:
         if not peer.lingering:
             peer.seen = time.monotonic()
         peer.owned = False
-        if peer.watched:
-            self._poller.arm(peer.fd)
-        else:
+        if not peer.watched:
             peer.watched = True
             self._poller.add(peer.fd)
 
@@ -416,9 +442,9 @@ class ThreadsWorker:
 
     def _on_wake(self) -> None:
         try:
-            os.read(self._wake_out, 1 if self._threads > 1 else 4096)  # stop() writes one byte for each thread
+            os.read(self._wake_out, 4096)
         except BlockingIOError:
-            return  # another thread took it
+            return  # nothing new
         if self.stopping:
             self._ticked = 0.0
 
