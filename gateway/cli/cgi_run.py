@@ -26,9 +26,10 @@ def main(argv: list[str] | None = None) -> None:
         print(USAGE, end="")
         return
     mount = os.environ.get("GATEWAY_MOUNT")
+    if arguments and arguments[0].startswith("--mount="):
+        arguments = [*arguments[0].split("=", 1), *arguments[1:]]
     if len(arguments) > 2 and arguments[0] == "--mount":
-        mount = arguments[1]
-        del arguments[:2]
+        mount, arguments = arguments[1], arguments[2:]
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print(USAGE, end="", file=sys.stderr)
         sys.exit(2)
