@@ -1,0 +1,160 @@
+"""``gateway demo``: one application as CGI, as forks and as a FastCGI worker behind an HTTP front door of its own.
+
+This process listens on every socket, starts a process for each server, and then only waits for signals.  A server gets
+its socket as a descriptor: a connection that comes before it is ready, or while it is replaced, waits in the queue.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import time
+import webbrowser
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from gateway.address import Address, bound_address, listen
+from gateway.cli.demo_app import application
+from gateway.entry import serve
+from gateway.errors import ConfigError
+from gateway.limits import Limits
+
+HOST = "127.0.0.1"
+PORTS = 20
+"""How many ports to try, from the wished one on."""
+GRACE = 1
+"""Seconds a server has to finish what it is doing when the demo stops."""
+
+_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGCHLD}
+_FORK = multiprocessing.get_context("fork")
+
+
+class Server:
+    """A process that serves on one listening socket: ``work(fd)`` is what it does, to its end."""
+
+    def __init__(self, name: str, listener: socket.socket, work: Callable[[int], None]) -> None:
+        self.name = name
+        self._listener = listener
+        self._work = work
+
+    def __repr__(self) -> str:
+        return f"<Server {self.name!r} pid={self.process.pid} exitcode={self.process.exitcode}>"
+
+    def start(self) -> None:
+        """Start a process, the first or one that takes the place of another."""
+        self.process = _FORK.Process(target=self._main, daemon=True)
+        self.process.start()
+        self._started = time.monotonic()
+
+    def _main(self) -> None:
+        # A group of its own: Ctrl-C reaches the demo alone, which stops its servers one after the other.
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        _end_with(os.getppid())
+        self._work(self._listener.detach())
+
+    def replace(self) -> str:
+        """Start another process if this one has ended, and say so; "" if it has not.  Raises ConfigError."""
+        if self.process.is_alive():
+            return ""
+        from gateway.script.faults import describe_exit
+
+        ended = f"the {self.name}, process {self.process.pid}, {describe_exit(self.process.exitcode or 0)}"
+        if time.monotonic() - self._started < GRACE:
+            raise ConfigError(f"{ended} as soon as it was started; look at what it said above")
+        self.start()
+        return f"{ended}; process {self.process.pid} takes its place"
+
+    def stop(self) -> None:
+        """End the process, and its children should it be stuck."""
+        self.process.terminate()
+        self.process.join(2 * GRACE)
+        if self.process.is_alive():
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.join()
+
+
+def _end_with(parent: int) -> None:
+    """Stop when the demo is gone, even by SIGKILL: look once a second.  Forked children do not inherit the timer."""
+
+    def look(*_: object) -> None:
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+
+
+@contextmanager
+def running(port: int) -> Iterator[tuple[int, list[Server]]]:
+    """The demo's servers and the port of its front door, ``port`` or the next free one.  Raises ConfigError."""
+    with ExitStack() as stack:
+        door = stack.enter_context(_listen_nearby(port))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-"))
+        fork = Address(path=f"{folder}/fork.sock", protocol="fastcgi")
+        fastcgi = Address(path=f"{folder}/fastcgi.sock", protocol="fastcgi")
+        upstreams = {"fork": str(fork), "fastcgi": str(fastcgi)}
+        servers = [
+            Server("forking server", stack.enter_context(listen(fork)), _worker("fork")),
+            Server("FastCGI worker", stack.enter_context(listen(fastcgi)), _worker("threads")),
+            Server("front door", door, lambda fd: _serve_door(fd, upstreams)),
+        ]
+        for server in servers:
+            stack.callback(server.stop)  # the last one first
+            server.start()
+        yield bound_address(door).port, servers
+
+
+def _worker(model: str) -> Callable[[int], None]:
+    limits = Limits(graceful_timeout=GRACE)
+    return lambda fd: serve(application, f"fd://{fd}", worker_model=model, limits=limits)
+
+
+def _serve_door(fd: int, upstreams: dict[str, str]) -> None:
+    # Loaded only here: a fork takes the longer the more is in the memory that it copies.
+    from gateway.cli.demo_door import serve_door
+
+    serve_door(fd, upstreams, grace=GRACE)
+
+
+def _listen_nearby(port: int) -> socket.socket:
+    """Listen on the port, or on the next one that is free; 0 is any."""
+    for candidate in range(port, min(port + PORTS, 65536)):
+        try:
+            return listen(Address(host=HOST, port=candidate))
+        except ConfigError as error:
+            if getattr(error.__cause__, "errno", 0) != errno.EADDRINUSE:
+                raise
+    raise ConfigError(f"ports {port} to {port + PORTS - 1} are all in use; choose another with --port")
+
+
+def browse(url: str) -> None:
+    """Open the page in the user's browser, from a process that may take its time."""
+
+    def open_page() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        webbrowser.open(url)
+
+    _FORK.Process(target=open_page, daemon=True).start()
+
+
+def run(port: int, *, started: Callable[[int], None], say: Callable[[str], None]) -> None:
+    """Run the demo until a signal such as SIGINT ends it; nothing of it is left then.  Raises ConfigError.
+
+    ``started(port)`` is called once it answers; ``say`` gets a line when a server had to be replaced.
+    """
+    logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
+    # By default SIGCHLD is ignored, and then sigwait() need not see it.
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    with running(port) as (actual, servers):
+        started(actual)
+        while signal.sigwait(_SIGNALS) == signal.SIGCHLD:
+            for line in filter(None, [server.replace() for server in servers]):
+                say(line)
