@@ -30,7 +30,7 @@ _DOZE_AFTER = 40
 
 
 class Relay:
-    """The baton.  ``let_go`` is called with the leader's peer when it is handed over: nobody else may serve that one."""
+    """The baton.  ``let_go`` is called with the leader's peer when it is passed on: nobody else may serve that one."""
 
     def __init__(self, let_go: Callable[[Peer], None]) -> None:
         self._let_go = let_go
@@ -91,7 +91,7 @@ class Relay:
     # -- the supervising thread
 
     def look(self, longest: float) -> None:
-        """See whether the leader is held up; takes a few milliseconds, or up to ``longest`` seconds while all is quiet."""
+        """See whether the leader is held up; takes milliseconds, or up to ``longest`` seconds while all is quiet."""
         peer = self._running
         if peer is not None:
             self._quiet = 0
