@@ -88,7 +88,6 @@ class Door:
         answers = {name: self._ask(name, _visit(environ, f"/{name}")) for name in self._models}
         values: dict[str, Any] = {
             "host": html.escape(environ.get("HTTP_HOST", "127.0.0.1")),
-            "slowest": f"{max(answer.milliseconds for answer in answers.values()):.2f}",
             "versions": f"gateway {__version__}, {platform.python_implementation()} {platform.python_version()}",
         }
         for name, answer in answers.items():
