@@ -33,6 +33,7 @@ ARROWS = {
     "prefork": "workers loader",
     "client": "protocols exchange head address",
     "script": "protocols exchange head address",
+    "testing": "entry client",
     "cli": "entry prefork client script loader",
     "__main__": "cli",
     "__init__": "entry prefork client script",  # its lazy public names
