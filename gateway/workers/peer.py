@@ -85,6 +85,18 @@ class Peer:
         except OSError as error:
             raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
 
+    def reply(self) -> None:
+        """Write what the wire itself has to say.  A peer that does not read it is given up: it would hold up others."""
+        for chunk in self.connection.data_to_send():
+            try:
+                taken = self.sock.send(chunk, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                taken = 0
+            except OSError as error:
+                raise RequestAborted(f"connection lost: {error.strerror}") from error
+            if taken < len(chunk):
+                raise RequestAborted("it asks, and does not read the answers")
+
     def _listen(self, exchange: Exchange) -> None:
         """In the middle of a response: did the web server say that it no longer wants it?"""
         if not exchange.complete and exchange.body is not None and exchange.body.chunks:

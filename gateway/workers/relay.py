@@ -68,7 +68,7 @@ class Relay:
         if self._typical > _LONG:
             self._hand_over(peer)
         elif self._dozing:
-            self._alarm.set()
+            self.rouse()
 
     def leave(self, peer: Peer) -> None:
         """The application is done; the thread may or may not lead still."""
@@ -103,6 +103,10 @@ class Relay:
             self._doze(longest)
             return
         time.sleep(min(HELD_UP, longest))
+
+    def rouse(self) -> None:
+        """Something is up: doze no longer.  Not for signal handlers, which may interrupt the dozing thread itself."""
+        self._alarm.set()
 
     def _doze(self, longest: float) -> None:
         self._dozing = True

@@ -264,26 +264,24 @@ class ThreadsWorker:
         exchange = peer.exchange
         if exchange is not None and exchange.ready:
             return self._answer(peer, exchange)
-        peer.push()
+        peer.reply()
         # Not to be kept, and yet idle: its request was refused, or taken back.
         return connection.reusable or not connection.idle or self._linger(peer)
 
     def _answer(self, peer: Peer, exchange: Exchange) -> bool:
+        peer.started = time.monotonic()
+        relay = self._relay
+        if relay is not None:
+            relay.enter(peer)
         try:
             if exchange.aborted:  # before the application began
                 self.log.info("%s: took its request back before it was whole", describe_peer(peer.sock))
                 exchange.abort()
             else:
-                peer.started = time.monotonic()
-                relay = self._relay
-                if relay is not None:
-                    relay.enter(peer)
-                try:
-                    self._run(exchange)
-                finally:
-                    if relay is not None:
-                        relay.leave(peer)
+                self._run(exchange)
         finally:
+            if relay is not None:
+                relay.leave(peer)
             peer.started = 0.0
             exchange.close()
         if self._max_requests:
@@ -310,10 +308,9 @@ class ThreadsWorker:
         """One log line for a peer that broke the wire's rules, and the wire's own last word to it."""
         self.log.warning("%s: %s", describe_peer(peer.sock), error)
         try:
-            for chunk in peer.connection.data_to_send():
-                peer.sock.send(chunk, socket.MSG_DONTWAIT)
-        except OSError as failure:
-            self.log.info("%s did not take the error: %s", describe_peer(peer.sock), failure.strerror)
+            peer.reply()
+        except RequestAborted as failure:
+            self.log.info("%s: %s", describe_peer(peer.sock), failure)
 
     def blame(self, peer: Peer) -> None:
         """An exception that neither the application nor the web server is to blame for."""
@@ -447,6 +444,8 @@ class ThreadsWorker:
             return  # nothing new
         if self.stopping:
             self._ticked = 0.0
+            if self._relay is not None:
+                self._relay.rouse()
 
     def _drain(self, now: float) -> None:
         """Stop listening, but first take in who already queues: nobody else may be there to do it."""
