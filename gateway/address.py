@@ -144,13 +144,14 @@ def _refusal(text: str, reason: str) -> ConfigError:
 
 
 def listen(
-    address: Address, *, backlog: int = 2048, mode: int | None = None, umask: int | None = None
-) -> socket.socket:
+    address: Address, *, backlog: int = 2048, mode: int | None = None, umask: int | None = None,
+    reuse_port: bool = False,
+) -> socket.socket:  # fmt: skip
     """Bind and listen; the socket blocks and is not inheritable.  Raises ConfigError that says what to do next.
 
     ``mode`` are the permissions of a unix socket, which it has from its first moment; ``umask`` says the same the other
     way round and yields to ``mode``.  Call it before there are threads: the umask belongs to the process.
-    ``backlog`` is gunicorn's default, and the kernel caps it (net.core.somaxconn).
+    ``backlog`` is gunicorn's default, and the kernel caps it (net.core.somaxconn).  ``reuse_port``: see socket(7).
     """
     try:
         if address.kind == "fd":
@@ -160,10 +161,15 @@ def listen(
             return sock
         sock = _socket(address)
         try:
-            if address.kind == "tcp":
-                _bind_tcp(sock, address)
-            else:
+            if address.kind == "unix":
                 _bind_unix(sock, address, umask if mode is None else 0o777 & ~mode)
+            else:
+                if os.name == "posix":  # elsewhere it would let two servers share the port
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if reuse_port:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
+                sock.bind((address.host, address.port))
             sock.listen(backlog)
         except OSError:
             sock.close()
@@ -181,18 +187,8 @@ def _socket(address: Address) -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
 
-def _bind_tcp(sock: socket.socket, address: Address) -> None:
-    if os.name == "posix":  # elsewhere it would let two servers share the port
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
-    sock.bind((address.host, address.port))
-
-
 def _bind_unix(sock: socket.socket, address: Address, umask: int | None) -> None:
-    """Bind to the path itself, not to a temporary name that is renamed to it.
-
-    ss, lsof, getsockname() and gunicorn, which unlinks by it, would go on showing the temporary one.
-    """
+    """Bind to the path itself: of one that is renamed to it, ss, lsof and getsockname() would go on showing the old."""
     path, size = address.path, len(os.fsencode(address.path))
     if size > UNIX_PATH_LIMIT:
         raise OSError(errno.ENAMETOOLONG, f"the path has {size} bytes, a unix socket's at most {UNIX_PATH_LIMIT}")
@@ -200,8 +196,7 @@ def _bind_unix(sock: socket.socket, address: Address, umask: int | None) -> None
         before = os.umask(umask) if umask is not None else None
         try:
             sock.bind(path)
-            if path[0] != "\0":
-                address._created = (os.path.abspath(path), _identity(path))
+            take_over(address)
             return
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
@@ -232,9 +227,8 @@ def _clear(address: Address) -> None:
                     return
                 if answer != errno.ECONNREFUSED:
                     who = _process_of(probe) if answer == 0 else f"connecting says: {os.strerror(answer)}"
-                    raise OSError(
-                        errno.EADDRINUSE, f"it is in use by a running server ({who}); stop it or choose another path"
-                    )
+                    problem = f"it is in use by a running server ({who}); stop it or choose another path"
+                    raise OSError(errno.EADDRINUSE, problem)
             time.sleep(patience)
         if asked:
             _unlink(path, asked)
@@ -260,6 +254,12 @@ def _unlink(path: str, identity: tuple[int, ...]) -> bool:
             return False
         os.unlink(path)
         return True
+
+
+def take_over(address: Address) -> None:
+    """Make :func:`remove` responsible for the socket file that is there now, if there is one."""
+    if address.path and address.path[0] != "\0" and os.path.lexists(address.path):
+        address._created = (os.path.abspath(address.path), _identity(address.path))
 
 
 def remove(address: Address) -> bool:
