@@ -13,6 +13,8 @@ WIRES = {
     "fastcgi": "gateway.protocols.fastcgi",
 }
 """The wire's name, also its URL scheme, and the module that holds its ``Connection``."""
+SOCKET_WIRES = ("fastcgi",)
+"""Those that a persistent worker speaks over a socket; the first is the default."""
 
 
 def connection_class(wire: str) -> Callable[..., Connection]:
