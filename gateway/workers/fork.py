@@ -71,7 +71,7 @@ class ForkWorker(ThreadsWorker):
         gc.freeze()  # children share these objects' pages as long as the collector does not write to them
         handler = signal.signal(signal.SIGCHLD, lambda *_: None)
         # Whatever the handler: the interpreter itself writes to the wake-up pipe when the signal comes.
-        wakeup = signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
+        wakeup = signal.set_wakeup_fd(self._wakeup.writer, warn_on_full_buffer=False)
         self._restore = lambda: (signal.set_wakeup_fd(wakeup), signal.signal(signal.SIGCHLD, handler))
         try:
             super().run()

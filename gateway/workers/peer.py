@@ -123,6 +123,16 @@ class Peer:
             self._worker.complain(self, error)
             raise RequestAborted(str(error)) from error
 
+    def stack(self) -> str:
+        """Where the thread is that works on this connection."""
+        import sys
+        import traceback  # only a request that runs too long pays for this import
+
+        for frame in sys._current_frames().values():
+            if any(caller.f_locals.get("peer") is self for caller, _ in traceback.walk_stack(frame)):
+                return "".join(traceback.format_stack(frame)).rstrip()
+        return "  code that returned just now"
+
     def shut(self) -> None:
         """End the connection in both directions, for all processes that hold it, but leave the descriptor open."""
         try:

@@ -5,6 +5,7 @@ One thread waits; others may add and remove meanwhile.  A descriptor that can be
 
 from __future__ import annotations
 
+import os
 import select
 import selectors
 import threading
@@ -92,6 +93,35 @@ class SelectorPoller:
     def close(self) -> None:
         """Release the selector."""
         self._selector.close()
+
+
+class WakeUp:
+    """A pipe that ends a wait, for signal handlers and other threads."""
+
+    def __init__(self) -> None:
+        self.fd, self.writer = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self.writer, False)
+
+    def ring(self) -> None:
+        """End the present wait, or the next one."""
+        try:
+            os.write(self.writer, b"!")
+        except OSError:
+            return  # it rings already, or there is nobody to wake any more
+
+    def clear(self) -> None:
+        """It was heard."""
+        try:
+            os.read(self.fd, 4096)
+        except BlockingIOError:
+            return  # and cleared
+
+    def close(self) -> None:
+        """There is nobody to wake: a late ``ring()`` must not write to the next descriptor of this number."""
+        writer, self.writer = self.writer, -1
+        os.close(writer)
+        os.close(self.fd)
 
 
 def make_poller() -> Poller:

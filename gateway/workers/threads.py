@@ -7,7 +7,6 @@ thread only while its request, whole, is being answered.
 from __future__ import annotations
 
 import itertools
-import os
 import socket
 import threading
 import time
@@ -15,7 +14,7 @@ import time
 from gateway.address import describe_peer, peer_allowed
 from gateway.errors import RemoteProtocolError, RequestAborted
 from gateway.workers.peer import READ, Peer
-from gateway.workers.poller import make_poller
+from gateway.workers.poller import WakeUp, make_poller
 from gateway.workers.relay import Relay
 
 TYPE_CHECKING = False
@@ -33,17 +32,6 @@ _PAUSE = 0.25
 """Seconds a kept connection must have been silent before a stopping worker closes it: a request may be on its way."""
 _OVERRAN = float("inf")
 """When a request began that ran longer than ``request_timeout``: it is given up and reported no more."""
-
-
-def _stack(peer: Peer) -> str:
-    """Where the thread is that works on ``peer``."""
-    import sys
-    import traceback  # only a request that runs too long pays for this import
-
-    for frame in sys._current_frames().values():
-        if any(caller.f_locals.get("peer") is peer for caller, _ in traceback.walk_stack(frame)):
-            return "".join(traceback.format_stack(frame)).rstrip()
-    return "  code that just returned"
 
 
 class ThreadsWorker:
@@ -74,9 +62,7 @@ class ThreadsWorker:
         self._served = itertools.count(1)
         self._poller = make_poller()
         self._relay: Relay | None = None
-        self._wake_out, self._wake_in = os.pipe()
-        os.set_blocking(self._wake_in, False)
-        os.set_blocking(self._wake_out, False)
+        self._wakeup = WakeUp()
         self._lock = threading.Lock()  # one thread at a time ticks, pauses, drains
         self._ticked = 0.0
         self._paused = False
@@ -95,7 +81,7 @@ class ThreadsWorker:
             if listener.family in (socket.AF_INET, socket.AF_INET6):  # accepted connections inherit it
                 listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._poller.add_listener(fd)
-        self._poller.add_listener(self._wake_out)
+        self._poller.add_listener(self._wakeup.fd)
         try:
             if self._supervised():
                 self._supervise()
@@ -111,14 +97,7 @@ class ThreadsWorker:
     def stop(self) -> None:
         """Take no new connections, finish what is begun; for signal handlers and other threads."""
         self.stopping = True
-        self.wake()
-
-    def wake(self) -> None:
-        """Make the thread that waits look around now."""
-        try:
-            os.write(self._wake_in, b"w")
-        except OSError:
-            return  # it is awake already, or has ended
+        self._wakeup.ring()
 
     def _supervise(self) -> None:
         """Several threads serve; this one keeps the clock, so that one stuck request stops neither it nor signals."""
@@ -132,7 +111,7 @@ class ThreadsWorker:
         while (alive := [thread for thread in threads if thread.is_alive()]) and not self._is_over():
             self._tick()
             self._relay.look(_STOPPING_TICK if self.stopping else _TICK)
-        self.wake()
+        self._wakeup.ring()
         until = time.monotonic() + _TICK  # only a thread that is stuck stays longer
         for thread in alive:
             thread.join(max(until - time.monotonic(), 0.0))
@@ -143,9 +122,7 @@ class ThreadsWorker:
         for peer in list(self.peers.values()):
             self._forget(peer)
         self._poller.close()
-        wake_in, self._wake_in = self._wake_in, -1  # a late stop() must not write to somebody else's descriptor
-        os.close(wake_in)
-        os.close(self._wake_out)
+        self._wakeup.close()
 
     # -- called by every serving thread
 
@@ -181,7 +158,7 @@ class ThreadsWorker:
                     self._serve(peer)
                 elif fd in self._listeners:
                     self._accept(self._listeners[fd])
-                elif fd == self._wake_out:
+                elif fd == self._wakeup.fd:
                     self._on_wake()
                 if relay is not None and not relay.leads():
                     return  # what else is ready will be reported to the new leader
@@ -421,7 +398,7 @@ class ThreadsWorker:
         peer.started = _OVERRAN
         self.log.error(
             "%s: the application runs longer than request_timeout=%g seconds; this worker stops.  It was in\n%s",
-            describe_peer(peer.sock), self.limits.request_timeout, _stack(peer),
+            describe_peer(peer.sock), self.limits.request_timeout, peer.stack(),
         )  # fmt: skip
         peer.shut()
         self.stop()
@@ -438,10 +415,7 @@ class ThreadsWorker:
             self._poller.remove(fd)
 
     def _on_wake(self) -> None:
-        try:
-            os.read(self._wake_out, 4096)
-        except BlockingIOError:
-            return  # nothing new
+        self._wakeup.clear()
         if self.stopping:
             self._ticked = 0.0
             if self._relay is not None:
