@@ -73,10 +73,11 @@ def serve(
 def build_worker(
     app: WSGIApplication, sockets: Sequence[socket.socket], *, protocol: str = "fastcgi", threads: int = 1,
     worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None, log: Log | None = None,
+    **options: Any,
 ) -> ThreadsWorker:  # fmt: skip
     """A worker for this process on sockets that listen already: it serves from ``run()`` to ``stop()``.
 
-    Raises ConfigError.
+    ``options`` are those of :class:`gateway.workers.threads.ThreadsWorker`.  Raises ConfigError.
     """
     import logging
 
@@ -88,11 +89,12 @@ def build_worker(
 
     log = log or logging.getLogger("gateway")
     limits = limits or Limits()
-    runner = WSGIRunner(app, log=log, mount=mount, multithread=threads > 1, multiprocess=worker_model == "fork")
+    forks = worker_model == "fork"
+    runner = WSGIRunner(app, log=log, mount=mount, multithread=threads > 1 and not forks, multiprocess=forks)
     wire = connection_class(protocol)
     return worker_class(worker_model)(
         runner, sockets, connect=lambda: wire(APPLICATION, limits=limits), limits=limits, log=log, threads=threads,
-        allowed=allowed_peers(os.environ),
+        allowed=allowed_peers(os.environ), **options,
     )  # fmt: skip
 
 
