@@ -10,6 +10,7 @@ import itertools
 import socket
 import threading
 import time
+from collections import deque
 
 from gateway.address import describe_peer, peer_allowed
 from gateway.errors import RemoteProtocolError, RequestAborted
@@ -62,6 +63,7 @@ class ThreadsWorker:
         self._served = itertools.count(1)
         self._poller = make_poller()
         self._relay: Relay | None = None
+        self._ready: deque[int] = deque()  # reported by the poller, and not yet served; the leader's
         self._wakeup = WakeUp()
         self._lock = threading.Lock()  # one thread at a time ticks, pauses, drains
         self._ticked = 0.0
@@ -143,15 +145,17 @@ class ThreadsWorker:
 
     def _lead(self, tick: Callable[[], None] | None) -> None:
         """Wait for whoever can be read, and serve them; until the end, or until another thread leads."""
-        wait, peers, relay = self._poller.wait, self.peers, self._relay
+        wait, peers, relay, ready = self._poller.wait, self.peers, self._relay, self._ready
         while not self._is_over():
             try:
-                ready = wait(_STOPPING_TICK if self.stopping else _TICK)
+                if not ready:
+                    ready.extend(wait(_STOPPING_TICK if self.stopping else _TICK))
             except (OSError, ValueError):
                 if self._is_over():
                     return  # the owner closed the poller: graceful_timeout is past
                 raise
-            for fd in ready:
+            while ready:
+                fd = ready.popleft()
                 peer = peers.get(fd)
                 if peer is not None:
                     peer.owned = True
@@ -161,7 +165,7 @@ class ThreadsWorker:
                 elif fd == self._wakeup.fd:
                     self._on_wake()
                 if relay is not None and not relay.leads():
-                    return  # what else is ready will be reported to the new leader
+                    return  # the new leader goes on with what else is ready: the poller would begin at its head again
             if tick is not None:
                 tick()
 
