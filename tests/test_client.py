@@ -387,7 +387,7 @@ def test_local_redirects_that_go_round_in_a_circle_end(start: Upstreams, caplog:
 
 def test_ping_asks_what_the_upstream_tells_about_itself(start: Upstreams) -> None:
     client, _ = start()
-    assert client.ping() == {"FCGI_MAX_CONNS": "1", "FCGI_MAX_REQS": "1", "FCGI_MPXS_CONNS": "0"}
+    assert client.ping() == {"FCGI_MAX_CONNS": "10000", "FCGI_MAX_REQS": "1", "FCGI_MPXS_CONNS": "0"}
 
 
 def test_request_sends_headers_and_body(start: Upstreams) -> None:

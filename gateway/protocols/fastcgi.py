@@ -1,6 +1,4 @@
-"""FastCGI 1.0 as a wire, both sides: the specification of 29 April 1996, whole.
-
-https://fastcgi-archives.github.io/FastCGI_Specification.html
+"""FastCGI 1.0 as a wire, both sides (https://fastcgi-archives.github.io/FastCGI_Specification.html).
 
 APPLICATION answers requests that a web server multiplexes over a connection; WEB_SERVER makes them.
 """
@@ -8,7 +6,6 @@ APPLICATION answers requests that a web server multiplexes over a connection; WE
 from __future__ import annotations
 
 from struct import Struct
-from struct import error as StructError
 
 from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from gateway.events import (
@@ -36,142 +33,112 @@ from gateway.limits import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
     from gateway.events import Pairs, Params
 
 # §8 gives these names with the prefix FCGI_.
-VERSION_1 = 1
-NULL_REQUEST_ID = 0
+VERSION_1, NULL_REQUEST_ID, KEEP_CONN = 1, 0, 1
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR, DATA = range(1, 9)
 GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = 9, 10, 11
-KEEP_CONN = 1
 REQUEST_COMPLETE, CANT_MPX_CONN, OVERLOADED, UNKNOWN_ROLE = range(4)
-PROTOCOL_STATUS = ("", "CANT_MPX_CONN", "OVERLOADED", "UNKNOWN_ROLE")
 MAX_CONNS, MAX_REQS, MPXS_CONNS = "FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS"
 
-TYPE_NAMES = (
-    "0", "BEGIN_REQUEST", "ABORT_REQUEST", "END_REQUEST", "PARAMS", "STDIN", "STDOUT", "STDERR", "DATA",
-    "GET_VALUES", "GET_VALUES_RESULT", "UNKNOWN_TYPE",
-)  # fmt: skip
+TYPE_NAMES = "nothing BEGIN_REQUEST ABORT_REQUEST END_REQUEST PARAMS STDIN STDOUT STDERR DATA GET_VALUES".split()
+TYPE_NAMES += ["GET_VALUES_RESULT", "UNKNOWN_TYPE"]
+PROTOCOL_STATUS = ("", "CANT_MPX_CONN", "OVERLOADED", "UNKNOWN_ROLE")
+
+NEXT_STREAM = {
+    RESPONDER: {PARAMS: STDIN, STDIN: 0},
+    AUTHORIZER: {PARAMS: 0},
+    FILTER: {PARAMS: STDIN, STDIN: DATA, DATA: 0},
+}
+"""The streams that each role reads, one after the other (§6.2 to §6.4); an empty record ends each (§3.3)."""
 
 # §3.3: version, type, requestId, contentLength, paddingLength, reserved.
 _HEADER = Struct(">BBHHBx")
-_read_header = _HEADER.unpack_from
-_make_header = _HEADER.pack
-# §5.1 role, flags, reserved[5]; §5.5 appStatus, protocolStatus, reserved[3].
-_BEGIN_BODY = Struct(">HB5x")
-_END_BODY = Struct(">IB3x")
-_LONG = Struct(">I")
-_read_long = _LONG.unpack_from
+_read_header, _make_header = _HEADER.unpack_from, _HEADER.pack
+# §5.1: role, flags, reserved[5]; §5.5: appStatus, protocolStatus, reserved[3].
+_BEGIN_BODY, _END_BODY = Struct(">HB5x"), Struct(">IB3x")
 
-_CONTENT_MAX = 65528
-"""The longest content we put in one record: a multiple of 8, so that it needs no padding (§3.3)."""
+_CONTENT_MAX = 65528  # the longest content we put in one record; a multiple of 8 needs no padding (§3.3)
 _PADDING = [b"\0" * n for n in range(8)]
+_TOO_LARGE = "431 Request Header Fields Too Large"
 
 
-def encode_record(kind: int, request_id: int, content: bytes) -> bytes:
+def encode_record(kind: int, request_id: int, content: bytes = b"") -> bytes:
     """One record, padded to a multiple of eight bytes as §3.3 recommends; ``content`` is at most 65535 bytes."""
     padding = -len(content) % 8
     return _make_header(VERSION_1, kind, request_id, len(content), padding) + content + _PADDING[padding]
 
 
-def _encode_end(request_id: int, app_status: int, protocol_status: int) -> bytes:
-    return encode_record(END_REQUEST, request_id, _END_BODY.pack(app_status, protocol_status))
+def _encode_end(request_id: int, app_status: int = 0, protocol_status: int = REQUEST_COMPLETE) -> bytes:
+    return encode_record(END_REQUEST, request_id, _END_BODY.pack(app_status & 0xFFFFFFFF, protocol_status))
 
 
-_END_OF_STDOUT_1 = encode_record(STDOUT, 1, b"") + _encode_end(1, 0, REQUEST_COMPLETE)
-"""What ends nearly every response there is: request 1, all well."""
+_END_OF_STDOUT_1 = encode_record(STDOUT, 1) + _encode_end(1)  # what ends nearly every response there is
 
 
 def encode_pairs(pairs: Iterable[tuple[str, str]]) -> bytes:
-    """Name-value pairs (§3.4); raises UnicodeEncodeError for what is not latin-1."""
+    """Name-value pairs (§3.4).  Raises LocalProtocolError for what is not latin-1."""
     chunks = []
-    for name, value in pairs:
-        for text in (name, value):
-            size = len(text)
-            chunks.append(bytes((size,)) if size < 128 else _LONG.pack(size | 0x80000000))
-        chunks.append(name.encode("latin-1"))
-        chunks.append(value.encode("latin-1"))
+    try:
+        for name, value in pairs:
+            for size in (len(name), len(value)):
+                chunks.append(bytes((size,)) if size < 128 else (size | 0x80000000).to_bytes(4, "big"))
+            chunks += (name.encode("latin-1"), value.encode("latin-1"))
+    except UnicodeEncodeError as error:
+        raise LocalProtocolError(f"a param is not latin-1 (PEP 3333): {error.object[:80]!r}") from None
     return b"".join(chunks)
 
 
 def decode_pairs(block: bytes) -> tuple[Params, Pairs]:
-    """Name-value pairs (§3.4) as latin-1 text; the pairs in order as well if a name came twice.
-
-    RemoteProtocolError if a length points past the block.
-
-    >>> decode_pairs(bytes([1, 2]) + b"ABC")
-    ({'A': 'BC'}, ())
-    >>> decode_pairs(bytes([1, 1]) + b"AB" + bytes([1, 1]) + b"AC")
-    ({'A': 'C'}, [('A', 'B'), ('A', 'C')])
-    """
+    """Name-value pairs (§3.4); all in order as well, if a name came twice.  Raises RemoteProtocolError."""
     text = block.decode("latin-1")
-    if not text.isascii():
-        pairs = _decode_long_pairs(block, text)
-        params = dict(pairs)
-        return params, () if len(params) == len(pairs) else pairs
-    # No byte is above 127, so every length is one byte: the common case, and a loop worth keeping short.
-    params = {}
-    at = count = 0
-    size = len(block)
+    params: Params = {}
+    at, count, size = 0, 0, len(block)
     try:
-        while at < size:
-            middle = at + 2 + block[at]
-            name = text[at + 2 : middle]
-            at = middle + block[at + 1]
-            params[name] = text[middle:at]
-            count += 1
-    except IndexError:
-        at = -1
-    if at != size:
-        raise _bad_pairs(size)
-    return params, () if count == len(params) else _decode_long_pairs(block, text)
-
-
-def _decode_long_pairs(block: bytes, text: str) -> list[tuple[str, str]]:
-    """The pairs of a block in order, lengths of one byte or four."""
-    pairs = []
-    at, size = 0, len(block)
-    try:
+        if text.isascii():  # so every length is one byte: the common case, and a loop worth keeping short
+            while at < size:
+                middle = at + 2 + block[at]
+                name = text[at + 2 : middle]
+                at = middle + block[at + 1]
+                params[name] = text[middle:at]
+                count += 1
+            if at == size and count == len(params):
+                return params, ()
+            at = 0
+        pairs = []
         while at < size:
             lengths = []
             for _ in range(2):
-                length = block[at]
-                at += 1
-                if length > 127:
-                    length = _read_long(block, at - 1)[0] & 0x7FFFFFFF
-                    at += 3
-                lengths.append(length)
-            middle = at + lengths[0]
-            end = middle + lengths[1]
+                width = 1 if block[at] < 128 else 4
+                lengths.append(int.from_bytes(block[at : at + width], "big") & 0x7FFFFFFF)
+                at += width
+            middle, end = at + lengths[0], at + sum(lengths)
             pairs.append((text[at:middle], text[middle:end]))
             at = end
-    except (IndexError, StructError):
+    except IndexError:
         at = -1
     if at != size:
-        raise _bad_pairs(size)
-    return pairs
-
-
-def _bad_pairs(size: int) -> RemoteProtocolError:
-    return RemoteProtocolError(f"a name or value claims more than its block of {size} bytes has (§3.4)")
+        raise RemoteProtocolError(f"a name or value claims more than its block of {size} bytes has (§3.4)")
+    params = dict(pairs)
+    return params, () if len(params) == len(pairs) else pairs
 
 
 class _Stream:
     """What is known of one active request (§2.5)."""
 
-    __slots__ = ("role", "blocks", "size", "body_ended", "complete", "head_sent", "stderr_used", "reader")
+    __slots__ = ("role", "expects", "blocks", "size", "head_sent", "stderr_used", "reader")
+    reader: ResponseReader  # of a WEB_SERVER only
 
-    def __init__(self, role: int, reader: ResponseReader | None = None) -> None:
+    def __init__(self, role: int) -> None:
         self.role = role
-        self.blocks: list[bytes] | None = []  # PARAMS so far; None: their stream has ended
-        self.size = 0
-        self.body_ended = False  # the end of STDIN was seen (or sent)
-        self.complete = False  # nothing of the request follows
-        self.head_sent = False
-        self.stderr_used = False
-        self.reader = reader
+        self.expects = PARAMS  # which of its streams comes now; 0: the request is complete
+        self.blocks: list[bytes] = []  # PARAMS so far
+        self.size = 0  # bytes in them
+        self.head_sent = self.stderr_used = False
 
 
 class Connection:
@@ -179,348 +146,274 @@ class Connection:
 
     ``multiplex`` (APPLICATION): take several requests at once, or refuse the second with CANT_MPX_CONN.
     ``keep_conn`` (WEB_SERVER): ask the application to keep the connection open (§5.1).
-    ``values``: what GET_VALUES is answered with, e.g. ``{"FCGI_MAX_CONNS": "100"}`` (§4.1).
     """
 
     error_channel = True
 
     def __init__(
-        self, side: Side, *, limits: Limits | None = None, multiplex: bool = False, keep_conn: bool = True,
-        values: dict[str, str] | None = None,
-    ) -> None:  # fmt: skip
+        self, side: Side, *, limits: Limits | None = None, multiplex: bool = False, keep_conn: bool = True
+    ) -> None:
         self.side = side
         self.reusable = True
         self._limits = limits or _DEFAULT_LIMITS
-        self._keep_conn = keep_conn
+        self._flags = KEEP_CONN if keep_conn else 0
         self._most = self._limits.requests_per_connection if multiplex else 1
-        self._values = values
-        self._streams: dict[int, _Stream] = {}
-        self._inbox = b""
-        self._received = 0  # bytes before self._inbox, for messages
-        self._outbox: list[bytes] = []
-        self._pending: list[bytes] = []  # STDOUT content of one request that waits to be put in records
-        self._pending_id = 0
         self._handlers = _FROM_WEB_SERVER if side is APPLICATION else _FROM_APPLICATION
+        self._streams: dict[int, _Stream] = {}
+        self._inbox, self._received = b"", 0  # what is not decoded yet, and the number of bytes before it
         self._events: list[Event] = []
+        self._outbox: list[bytes] = []
+        self._pending: list[bytes] = []  # STDOUT content of one request: small writes wait here to share a record
+        self._pending_id = 0
 
     def __repr__(self) -> str:
-        requests = " ".join(
-            f"{request_id}:{'params' if s.blocks is not None else 'complete' if s.complete else 'body'}"
-            for request_id, s in self._streams.items()
-        )
-        return f"<fastcgi.Connection {self.side} requests=[{requests}] reusable={self.reusable}>"
+        requests = " ".join(f"{request_id}:{TYPE_NAMES[s.expects]}" for request_id, s in self._streams.items())
+        return f"<fastcgi.Connection {self.side} expects=[{requests}] reusable={self.reusable}>"
 
     @property
     def idle(self) -> bool:
         """Is nothing begun that is not finished?"""
-        return not self._streams and not self._inbox
+        return not (self._streams or self._inbox)
 
     def receive_data(self, data: bytes) -> None:
         """Feed bytes; nothing is decoded before :meth:`events`."""
         self._inbox = self._inbox + data if self._inbox else data
 
     def receive_eof(self) -> None:
-        """The peer will send nothing more: requests not yet whole are aborted, responses not yet whole are an error."""
+        """The peer sends nothing more.  A body cut short is an abort; RemoteProtocolError for any other cut."""
+        self._events = self.events()
         self.reusable = False
-        if self.side is not APPLICATION:
-            if self._streams:
-                raise RemoteProtocolError(
-                    "the application closed the connection before END_REQUEST", status_hint="502 Bad Gateway"
-                )
-            return
-        for request_id, stream in list(self._streams.items()):
-            if not stream.complete:
-                self._abort(stream, request_id)
+        cut = "the end of a record (§3.3)" if self._inbox and not self._streams else ""
+        for request_id, stream in self._streams.items():
+            if self.side is not APPLICATION:
+                cut = "END_REQUEST (§5.5)"
+            elif stream.expects == PARAMS:
+                cut = "the end of PARAMS (§5.2)"
+            elif stream.expects:
+                self._on_abort(stream, ABORT_REQUEST, request_id, b"")
+        if cut:
+            raise self._refuse(RemoteProtocolError(f"the peer closed the connection before {cut}"))
 
     def events(self) -> list[Event]:
-        """Decode what was fed.  Raises RemoteProtocolError; the connection is then of no more use.
-
-        What came before the fault is not lost: the next call returns it.
-        """
+        """What was fed.  After a RemoteProtocolError once more: what came before the fault."""
         inbox, at = self._inbox, 0
-        size, handlers = len(inbox), self._handlers
+        size, handlers, streams = len(inbox), self._handlers, self._streams
         try:
             while size - at >= 8:
                 version, kind, request_id, length, padding = _read_header(inbox, at)
                 if version != VERSION_1:
                     raise RemoteProtocolError(f"record version is {version}, not 1 (§3.3)")
-                end = at + 8 + length + padding
+                start = at + 8
+                end = start + length + padding
                 if end > size:
                     break
                 handler = handlers.get(kind)
+                stream = streams.get(request_id)
                 if handler is None:
                     self._on_other(kind, request_id)
-                else:
-                    handler(self, request_id, inbox[at + 8 : at + 8 + length])
+                elif stream is not None or not BEGIN_REQUEST < kind < GET_VALUES:
+                    handler(self, stream, kind, request_id, inbox[start : start + length])
+                # else it is of an inactive request, one that was refused or is over: ignored (§3.3)
                 at = end
             else:
                 if at < size and inbox[at] != VERSION_1:
                     raise RemoteProtocolError(f"record version is {inbox[at]}, not 1 (§3.3)")
         except RemoteProtocolError as error:
-            self.reusable = False
-            self._inbox = b""
-            error.args = (f"FastCGI: {error} (record at byte {self._received + at})",)
+            self._received += at
+            self._refuse(error)
             raise
         self._inbox = inbox[at:] if at < size else b""
         self._received += at
         events, self._events = self._events, []
         return events
 
+    def _refuse(self, error: RemoteProtocolError) -> RemoteProtocolError:
+        """The connection ends here: say where."""
+        error.args = (f"FastCGI: {error} (record at byte {self._received})",)
+        self.reusable, self._inbox = False, b""
+        return error
+
     def _on_other(self, kind: int, request_id: int) -> None:
         # §4.2: a management record of unknown type is answered with UNKNOWN_TYPE.
         if request_id == NULL_REQUEST_ID and kind > UNKNOWN_TYPE:
-            self._outbox.append(encode_record(UNKNOWN_TYPE, 0, bytes((kind, 0, 0, 0, 0, 0, 0, 0))))
+            self._outbox.append(encode_record(UNKNOWN_TYPE, NULL_REQUEST_ID, bytes((kind, 0, 0, 0, 0, 0, 0, 0))))
             return
-        name = TYPE_NAMES[kind] if kind < len(TYPE_NAMES) else str(kind)
-        raise RemoteProtocolError(f"record type {name} for request {request_id} is not for the {self.side!r} side")
+        name = TYPE_NAMES[kind] if 0 < kind <= UNKNOWN_TYPE else str(kind)
+        raise RemoteProtocolError(f"record type {name} for request {request_id} is not for the {self.side} side (§8)")
 
-    def _on_begin(self, request_id: int, content: bytes) -> None:
+    def _on_begin(self, stream: _Stream | None, kind: int, request_id: int, content: bytes) -> None:
         if len(content) != 8:
             raise RemoteProtocolError(f"BEGIN_REQUEST has {len(content)} bytes, not 8 (§5.1)")
-        if request_id == NULL_REQUEST_ID or request_id in self._streams:
+        if request_id == NULL_REQUEST_ID or stream is not None:
             raise RemoteProtocolError(f"BEGIN_REQUEST for request id {request_id}, which is in use or reserved (§3.3)")
         role, flags = _BEGIN_BODY.unpack(content)
-        refusal = REQUEST_COMPLETE
         if len(self._streams) >= self._most:
             # §5.5: CANT_MPX_CONN when the application processes one request at a time per connection.
             refusal = CANT_MPX_CONN if self._most == 1 else OVERLOADED
         else:
             self.reusable = bool(flags & KEEP_CONN)
-            if role not in (RESPONDER, AUTHORIZER, FILTER):
-                refusal = UNKNOWN_ROLE
-        if refusal:
-            self._outbox.append(_encode_end(request_id, 0, refusal))
-        else:
-            self._streams[request_id] = _Stream(role)
+            if role in NEXT_STREAM:
+                self._streams[request_id] = _Stream(role)
+                return
+            refusal = UNKNOWN_ROLE
+        self._outbox.append(_encode_end(request_id, 0, refusal))
 
-    def _on_params(self, request_id: int, content: bytes) -> None:
-        stream = self._streams.get(request_id)
-        if stream is None:
-            return  # §3.3: an inactive id; the request was refused or is over
-        blocks = stream.blocks
-        if blocks is None:
-            raise RemoteProtocolError(f"PARAMS after their end, request {request_id} (§5.2)")
-        if content:
-            stream.size += len(content)
-            if stream.size > self._limits.params_size:
-                raise LimitExceeded(
-                    "params_size", self._limits.params_size, status_hint="431 Request Header Fields Too Large"
-                )
-            blocks.append(content)
+    def _on_stream(self, stream: _Stream, kind: int, request_id: int, content: bytes) -> None:
+        if kind != stream.expects:
+            if kind == STDIN and not content and stream.expects != PARAMS:
+                return  # an end too many, or the end of what an Authorizer has not (§6.3), says nothing wrong
+            expected = TYPE_NAMES[stream.expects]
+            raise RemoteProtocolError(f"{TYPE_NAMES[kind]} for request {request_id}, which expects {expected} (§6)")
+        if kind == PARAMS:
+            if content:
+                stream.size += len(content)
+                if stream.size > self._limits.params_size:
+                    raise LimitExceeded("params_size", self._limits.params_size, status_hint=_TOO_LARGE)
+                stream.blocks.append(content)
+                return
+            params, repeated = decode_pairs(b"".join(stream.blocks))
+            if len(repeated or params) > self._limits.params_count:
+                raise LimitExceeded("params_count", self._limits.params_count, status_hint=_TOO_LARGE)
+            self._events.append(Request(params, request_id, stream.role, repeated))
+        elif content:
+            self._events.append((RequestBody if kind == STDIN else FilterData)(content, request_id))
             return
-        stream.blocks = None
-        block = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-        params, repeated = decode_pairs(block)
-        if len(repeated or params) > self._limits.params_count:
-            raise LimitExceeded(
-                "params_count", self._limits.params_count, status_hint="431 Request Header Fields Too Large"
-            )
-        self._events.append(Request(params, request_id, stream.role, repeated))
-        if stream.role == AUTHORIZER:
-            # §6.3: an Authorizer gets no STDIN.
-            stream.complete = True
+        stream.expects = NEXT_STREAM[stream.role][kind]
+        if not stream.expects:
             self._events.append(EndOfRequest(request_id))
 
-    def _on_stdin(self, request_id: int, content: bytes) -> None:
-        stream = self._streams.get(request_id)
-        if stream is None or stream.role == AUTHORIZER:
-            return
-        if stream.blocks is not None:
-            raise RemoteProtocolError(f"STDIN before the end of PARAMS, request {request_id} (§6.2)")
-        if content:
-            if stream.body_ended:
-                raise RemoteProtocolError(f"STDIN after its end, request {request_id} (§3.3)")
-            self._events.append(RequestBody(content, request_id))
-            return
-        stream.body_ended = True
-        if stream.role == RESPONDER:
-            stream.complete = True
-            self._events.append(EndOfRequest(request_id))
-
-    def _on_data(self, request_id: int, content: bytes) -> None:
-        stream = self._streams.get(request_id)
-        if stream is None:
-            return
-        if stream.role != FILTER or not stream.body_ended or stream.complete:
-            raise RemoteProtocolError(f"DATA out of its place, request {request_id} (§6.4: Filters only, after STDIN)")
-        if content:
-            self._events.append(FilterData(content, request_id))
-        else:
-            stream.complete = True
-            self._events.append(EndOfRequest(request_id))
-
-    def _on_abort(self, request_id: int, content: bytes) -> None:
-        stream = self._streams.get(request_id)
-        if stream is not None:
-            self._abort(stream, request_id)
-
-    def _abort(self, stream: _Stream, request_id: int) -> None:
-        if stream.blocks is not None:
+    def _on_abort(self, stream: _Stream, kind: int, request_id: int, content: bytes) -> None:
+        if stream.expects == PARAMS:
             # Nobody was told of this request yet, so nobody else will end it (§5.4).
             del self._streams[request_id]
-            self._outbox.append(_encode_end(request_id, 0, REQUEST_COMPLETE))
+            self._outbox.append(_encode_end(request_id))
         else:
-            stream.complete = True
+            stream.expects = 0
             self._events.append(AbortRequest(request_id))
 
-    def _on_get_values(self, request_id: int, content: bytes) -> None:
+    def _on_get_values(self, stream: None, kind: int, request_id: int, content: bytes) -> None:
+        known = {MAX_CONNS: self._limits.connections, MAX_REQS: self._most, MPXS_CONNS: int(self._most > 1)}
         # §4.1: variables we do not know are left out of the answer.
-        known = {MAX_CONNS: "1", MAX_REQS: str(self._most), MPXS_CONNS: "1" if self._most > 1 else "0"}
-        known.update(self._values or ())
-        asked, _ = decode_pairs(content)
-        result = encode_pairs((name, value) for name, value in known.items() if name in asked)
-        self._outbox.append(encode_record(GET_VALUES_RESULT, 0, result))
+        result = encode_pairs((name, str(known[name])) for name in decode_pairs(content)[0] if name in known)
+        self._outbox.append(encode_record(GET_VALUES_RESULT, NULL_REQUEST_ID, result))
 
-    # -- receiving, as the web server
-
-    def _on_stdout(self, request_id: int, content: bytes) -> None:
-        stream = self._streams.get(request_id)
-        if stream is not None and content and stream.reader is not None:
-            self._events += stream.reader.feed(content)
-
-    def _on_stderr(self, request_id: int, content: bytes) -> None:
+    def _on_output(self, stream: _Stream, kind: int, request_id: int, content: bytes) -> None:
         if content:
-            self._events.append(ErrorOutput(content, request_id))
+            self._events += stream.reader.feed(content) if kind == STDOUT else [ErrorOutput(content, request_id)]
 
-    def _on_end(self, request_id: int, content: bytes) -> None:
+    def _on_end(self, stream: _Stream, kind: int, request_id: int, content: bytes) -> None:
         if len(content) != 8:
             raise RemoteProtocolError(f"END_REQUEST has {len(content)} bytes, not 8 (§5.5)")
-        stream = self._streams.pop(request_id, None)
-        if stream is None:
-            return
         app_status, protocol_status = _END_BODY.unpack(content)
         if protocol_status > UNKNOWN_ROLE:
             raise RemoteProtocolError(f"protocolStatus {protocol_status} is unknown (§5.5)")
-        if protocol_status == REQUEST_COMPLETE and stream.reader is not None:
+        del self._streams[request_id]
+        if protocol_status == REQUEST_COMPLETE:
             stream.reader.feed_eof()
-        if not stream.complete:
+        if stream.expects:
             self.reusable = False  # the rest of our request must not be read as the next one
         self._events.append(EndOfResponse(request_id, app_status, PROTOCOL_STATUS[protocol_status]))
 
-    def _on_pong(self, request_id: int, content: bytes) -> None:
-        self._events.append(Pong(decode_pairs(content)[0]))
-
-    def _on_unknown_type(self, request_id: int, content: bytes) -> None:
-        self._events.append(Pong({}))  # it does not know GET_VALUES, but it lives
-
-    # -- sending
+    def _on_pong(self, stream: None, kind: int, request_id: int, content: bytes) -> None:
+        # Who answers UNKNOWN_TYPE does not know GET_VALUES, but it lives (§4.2).
+        self._events.append(Pong(decode_pairs(content)[0] if kind == GET_VALUES_RESULT else {}))
 
     def send(self, event: Event) -> None:
         """Say something; LocalProtocolError if the request it belongs to is not in a state for it."""
-        if self.side is not APPLICATION:
-            self._send_request(event)
-            return
         request_id = event.request_id
         stream = self._streams.get(request_id)
-        if stream is None or stream.blocks is not None:
+        if self.side is not APPLICATION:
+            self._send_request(stream, event)
+            return
+        if stream is None or stream.expects == PARAMS:
             raise LocalProtocolError(f"{type(event).__name__} for request {request_id}, which is not active")
+        if self._pending_id != request_id:
+            self._flush()
+            self._pending_id = request_id
         if isinstance(event, ResponseBody) and stream.head_sent:
-            data = event.data
+            self._pending.append(event.data)
         elif isinstance(event, Response) and not stream.head_sent:
-            data = serialize_head(event.status, event.headers)
+            self._pending.append(serialize_head(event.status, event.headers))
             stream.head_sent = True
         elif isinstance(event, EndOfResponse):
             self._send_end(stream, event)
-            return
         elif isinstance(event, ErrorOutput):
             self._flush()
             stream.stderr_used = True
             self._write_stream(STDERR, request_id, event.data)
-            return
-        elif isinstance(event, BodyWanted):
-            return  # STDIN is pushed
-        else:
+        elif not isinstance(event, BodyWanted):  # STDIN is pushed
             raise LocalProtocolError(f"{type(event).__name__} does not fit {self!r}")
-        # Small writes of one response gather here and share a record.
-        if self._pending_id != request_id:
-            self._flush()
-            self._pending_id = request_id
-        self._pending.append(data)
 
     def _send_end(self, stream: _Stream, event: EndOfResponse) -> None:
         request_id = event.request_id
-        if not stream.complete and not stream.body_ended:
-            # The body was not wanted; what is on its way must not be read as the next request.
-            self.reusable = self.reusable and self._most > 1
+        # A response cut short.  nginx and Apache take END_REQUEST for success whatever appStatus says, so the only
+        # visible end is a connection closed without one (docs/decisions/0006-visible-abort.md).
+        cut = event.app_status and stream.head_sent and self._most == 1
+        if cut or (stream.expects == STDIN and self._most == 1):
+            self.reusable = False  # a body that was not wanted: the rest of it must not be read as the next request
         del self._streams[request_id]
         self._flush()
-        if event.app_status and stream.head_sent and self._most == 1:
-            # A response cut short.  nginx and Apache take END_REQUEST for success whatever appStatus says, so the
-            # only visible end is a connection closed without one (docs/decisions/0006-visible-abort.md).
-            self.reusable = False
+        if cut:
             return
         if stream.stderr_used:
-            self._outbox.append(encode_record(STDERR, request_id, b""))
+            self._outbox.append(encode_record(STDERR, request_id))
         if request_id == 1 and event.app_status == 0:
             self._outbox.append(_END_OF_STDOUT_1)
         else:
-            self._outbox.append(encode_record(STDOUT, request_id, b""))
-            self._outbox.append(_encode_end(request_id, event.app_status & 0xFFFFFFFF, REQUEST_COMPLETE))
+            self._outbox.append(encode_record(STDOUT, request_id) + _encode_end(request_id, event.app_status))
 
-    def _send_request(self, event: Event) -> None:
+    def _send_request(self, stream: _Stream | None, event: Event) -> None:
         request_id = event.request_id
         if isinstance(event, Ping):
-            # §4.1: GET_VALUES names the variables, values empty.
-            asked = encode_pairs([(MAX_CONNS, ""), (MAX_REQS, ""), (MPXS_CONNS, "")])
+            asked = encode_pairs((name, "") for name in (MAX_CONNS, MAX_REQS, MPXS_CONNS))  # §4.1
             self._outbox.append(encode_record(GET_VALUES, NULL_REQUEST_ID, asked))
         elif isinstance(event, Request):
             self._send_begin(event)
+        elif stream is None:
+            raise LocalProtocolError(f"{type(event).__name__} for request {request_id}, which is not active")
+        elif isinstance(event, AbortRequest):
+            self._outbox.append(encode_record(ABORT_REQUEST, request_id))
+        elif isinstance(event, RequestBody) and stream.expects == STDIN:
+            self._write_stream(STDIN, request_id, event.data)
+        elif isinstance(event, FilterData) and stream.role == FILTER and stream.expects:
+            if stream.expects == STDIN:
+                self._end_stream(stream, request_id)
+            self._write_stream(DATA, request_id, event.data)
+        elif isinstance(event, EndOfRequest) and (stream.expects or stream.role == AUTHORIZER):
+            while stream.expects:
+                self._end_stream(stream, request_id)
         else:
-            stream = self._streams.get(request_id)
-            if stream is None:
-                raise LocalProtocolError(f"{type(event).__name__} for request {request_id}, which is not active")
-            if isinstance(event, AbortRequest):
-                self._outbox.append(encode_record(ABORT_REQUEST, request_id, b""))
-            elif stream.complete:
-                raise LocalProtocolError(f"{type(event).__name__} after EndOfRequest")
-            elif isinstance(event, RequestBody) and not stream.body_ended:
-                self._write_stream(STDIN, request_id, event.data)
-            elif isinstance(event, FilterData) and stream.role == FILTER:
-                self._end_stdin(stream, request_id)
-                self._write_stream(DATA, request_id, event.data)
-            elif isinstance(event, EndOfRequest):
-                self._end_stdin(stream, request_id)
-                stream.complete = True
-                if stream.role == FILTER:
-                    self._outbox.append(encode_record(DATA, request_id, b""))
-            else:
-                raise LocalProtocolError(f"{type(event).__name__} does not fit {self!r}")
+            raise LocalProtocolError(f"{type(event).__name__} does not fit {self!r}")
 
     def _send_begin(self, event: Request) -> None:
         request_id = event.request_id
         if not 1 <= request_id <= 65535 or request_id in self._streams:
             raise LocalProtocolError(f"request id {request_id} is in use or not within 1–65535 (§3.3)")
-        try:
-            block = encode_pairs(event.repeated or event.params.items())
-        except UnicodeEncodeError as error:
-            raise LocalProtocolError(f"a param is not latin-1: {error.object[:80]!r}") from None
-        self.reusable = self._keep_conn
-        begin = _BEGIN_BODY.pack(event.role, KEEP_CONN if self._keep_conn else 0)
-        self._outbox.append(encode_record(BEGIN_REQUEST, request_id, begin))
+        if event.role not in NEXT_STREAM:
+            raise LocalProtocolError(f"role {event.role} is none of 1, 2, 3 (§6)")
+        stream = _Stream(event.role)
+        stream.reader = ResponseReader(self._limits.head_size, request_id)
+        block = encode_pairs(event.repeated or event.params.items())
+        self._outbox.append(encode_record(BEGIN_REQUEST, request_id, _BEGIN_BODY.pack(event.role, self._flags)))
         self._write_stream(PARAMS, request_id, block)
-        self._outbox.append(encode_record(PARAMS, request_id, b""))
-        stream = _Stream(event.role, ResponseReader(self._limits.head_size, request_id))
-        stream.blocks = None
+        self._end_stream(stream, request_id)
         self._streams[request_id] = stream
+        self.reusable = bool(self._flags)
 
-    def _end_stdin(self, stream: _Stream, request_id: int) -> None:
-        if not stream.body_ended and stream.role != AUTHORIZER:
-            self._outbox.append(encode_record(STDIN, request_id, b""))
-        stream.body_ended = True
+    def _end_stream(self, stream: _Stream, request_id: int) -> None:
+        self._outbox.append(encode_record(stream.expects, request_id))
+        stream.expects = NEXT_STREAM[stream.role][stream.expects]
 
     def _flush(self) -> None:
         if self._pending:
-            pending = self._pending
-            self._pending = []
-            self._write_stream(STDOUT, self._pending_id, pending[0] if len(pending) == 1 else b"".join(pending))
+            pending, self._pending = self._pending, []
+            self._write_stream(STDOUT, self._pending_id, b"".join(pending))
 
     def _write_stream(self, kind: int, request_id: int, data: bytes) -> None:
-        size = len(data)
-        if size <= _CONTENT_MAX:
-            if size:  # §3.3: an empty record would end the stream
-                self._outbox.append(encode_record(kind, request_id, data))
+        if 0 < len(data) <= _CONTENT_MAX:  # never an empty record: it would end the stream (§3.3)
+            self._outbox.append(encode_record(kind, request_id, data))
             return
-        for at in range(0, size, _CONTENT_MAX):
+        for at in range(0, len(data), _CONTENT_MAX):
             self._outbox.append(encode_record(kind, request_id, data[at : at + _CONTENT_MAX]))
 
     def data_to_send(self) -> list[bytes]:
@@ -532,11 +425,11 @@ class Connection:
 
 
 _DEFAULT_LIMITS = Limits()
-_FROM_WEB_SERVER = {
-    BEGIN_REQUEST: Connection._on_begin, ABORT_REQUEST: Connection._on_abort, PARAMS: Connection._on_params,
-    STDIN: Connection._on_stdin, DATA: Connection._on_data, GET_VALUES: Connection._on_get_values,
+_FROM_WEB_SERVER: dict[int, Callable[[Connection, Any, int, int, bytes], None]] = {
+    BEGIN_REQUEST: Connection._on_begin, ABORT_REQUEST: Connection._on_abort, PARAMS: Connection._on_stream,
+    STDIN: Connection._on_stream, DATA: Connection._on_stream, GET_VALUES: Connection._on_get_values,
 }  # fmt: skip
-_FROM_APPLICATION = {
-    STDOUT: Connection._on_stdout, STDERR: Connection._on_stderr, END_REQUEST: Connection._on_end,
-    GET_VALUES_RESULT: Connection._on_pong, UNKNOWN_TYPE: Connection._on_unknown_type,
+_FROM_APPLICATION: dict[int, Callable[[Connection, Any, int, int, bytes], None]] = {
+    STDOUT: Connection._on_output, STDERR: Connection._on_output, END_REQUEST: Connection._on_end,
+    GET_VALUES_RESULT: Connection._on_pong, UNKNOWN_TYPE: Connection._on_pong,
 }  # fmt: skip
