@@ -160,6 +160,7 @@ class Connection:
         self._most = self._limits.requests_per_connection if multiplex else 1
         self._handlers = _FROM_WEB_SERVER if side is APPLICATION else _FROM_APPLICATION
         self._streams: dict[int, _Stream] = {}
+        self._broken = False  # the peer broke a rule: nothing more is received, and nothing sent
         self._inbox, self._received = b"", 0  # what is not decoded yet, and the number of bytes before it
         self._events: list[Event] = []
         self._outbox: list[bytes] = []
@@ -168,16 +169,18 @@ class Connection:
 
     def __repr__(self) -> str:
         requests = " ".join(f"{request_id}:{TYPE_NAMES[s.expects]}" for request_id, s in self._streams.items())
-        return f"<fastcgi.Connection {self.side} expects=[{requests}] reusable={self.reusable}>"
+        broken = " broken" if self._broken else ""
+        return f"<fastcgi.Connection {self.side}{broken} expects=[{requests}] reusable={self.reusable}>"
 
     @property
     def idle(self) -> bool:
         """Is nothing begun that is not finished?"""
-        return not (self._streams or self._inbox)
+        return not (self._streams or self._inbox or self._broken)
 
     def receive_data(self, data: bytes) -> None:
         """Feed bytes; nothing is decoded before :meth:`events`."""
-        self._inbox = self._inbox + data if self._inbox else data
+        if not self._broken:
+            self._inbox = self._inbox + data if self._inbox else data
 
     def receive_eof(self) -> None:
         """The peer sends nothing more.  A body cut short is an abort; RemoteProtocolError for any other cut."""
@@ -195,7 +198,7 @@ class Connection:
             raise self._refuse(RemoteProtocolError(f"the peer closed the connection before {cut}"))
 
     def events(self) -> list[Event]:
-        """What was fed.  After a RemoteProtocolError once more: what came before the fault."""
+        """What was fed.  After a RemoteProtocolError once more: what came before the fault, and aborts."""
         inbox, at = self._inbox, 0
         size, handlers, streams = len(inbox), self._handlers, self._streams
         try:
@@ -228,9 +231,19 @@ class Connection:
         return events
 
     def _refuse(self, error: RemoteProtocolError) -> RemoteProtocolError:
-        """The connection ends here: say where."""
+        """The connection ends here: say where, and give a web server that waits for a head one (silence is a 502)."""
         error.args = (f"FastCGI: {error} (record at byte {self._received})",)
-        self.reusable, self._inbox = False, b""
+        if self.side is APPLICATION:
+            for request_id, stream in list(self._streams.items()):
+                if stream.expects != PARAMS:
+                    self._events.append(AbortRequest(request_id))
+                if not stream.head_sent:
+                    stream.expects = 0
+                    self.send(Response(error.status_hint, [("Content-Type", "text/plain")], request_id))
+                    self.send(ResponseBody(f"{error.status_hint}\n".encode("latin-1"), request_id))
+                    self.send(EndOfResponse(request_id))
+            self._streams.clear()
+        self.reusable, self._broken, self._inbox = False, True, b""
         return error
 
     def _on_other(self, kind: int, request_id: int) -> None:
@@ -326,6 +339,8 @@ class Connection:
             self._send_request(stream, event)
             return
         if stream is None or stream.expects == PARAMS:
+            if self._broken:
+                return  # whoever still speaks has not heard of the abort yet
             raise LocalProtocolError(f"{type(event).__name__} for request {request_id}, which is not active")
         if self._pending_id != request_id:
             self._flush()
