@@ -47,11 +47,7 @@ class Event:
     request_id: int
 
     def _values(self) -> list[tuple[str, object]]:
-        return [
-            (name, getattr(self, name))
-            for cls in type(self).__mro__
-            for name in getattr(cls, "__slots__", ())
-        ]
+        return [(name, getattr(self, name)) for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())]
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self._values() == other._values()
@@ -202,13 +198,23 @@ if TYPE_CHECKING:
     class Connection(Protocol):
         """One wire, one side, no I/O: the only interface that rooms outside ``protocols/`` know."""
 
-        side: Side
-        reusable: bool
-        """Keep the transport after the last EndOfResponse?"""
-        idle: bool
-        """Is nothing begun that is not finished: no request, no part of one?"""
-        error_channel: bool
-        """Does ErrorOutput reach the web server's error log?"""
+        @property
+        def side(self) -> Side: ...
+
+        @property
+        def reusable(self) -> bool:
+            """Keep the transport after the last EndOfResponse?"""
+
+        @property
+        def idle(self) -> bool:
+            """Is nothing begun that is not finished: no request, no part of one?"""
+
+        @property
+        def error_channel(self) -> bool:
+            """Does ErrorOutput reach the web server's error log?"""
+
+        # Each of the next three raises RemoteProtocolError as soon as a rule is seen to be broken.  The connection is
+        # then of no more use, but events() returns what came before, and data_to_send() may hold a last word.
 
         def receive_data(self, data: bytes) -> None:
             """Feed what the peer sent."""
@@ -217,7 +223,7 @@ if TYPE_CHECKING:
             """The peer half-closed its end."""
 
         def events(self) -> list[Event]:
-            """What all that meant.  Raises RemoteProtocolError."""
+            """What all that meant."""
 
         def send(self, event: Event) -> None:
             """Say something.  Raises LocalProtocolError if the wire does not allow it now."""
