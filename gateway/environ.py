@@ -82,6 +82,9 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
             raise RemoteProtocolError(f"CONTENT_LENGTH is {length[:40]!r}, not a number")
     if environ.get("CONTENT_TYPE") == "":
         del environ["CONTENT_TYPE"]
+    # nginx sends both headers a second time under these names, which PEP 3333 (wsgiref.validate) forbids.
+    environ.pop("HTTP_CONTENT_LENGTH", None)
+    environ.pop("HTTP_CONTENT_TYPE", None)
     if "HTTP_PROXY" in environ:
         del environ["HTTP_PROXY"]
         repairs.append("proxy")
