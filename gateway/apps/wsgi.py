@@ -218,8 +218,8 @@ class WSGIRunner:
         """Say a last word to a web server that may no longer listen."""
         try:
             how(why)
-        except RequestAborted as error:
-            self._log.info("the web server did not take the answer: %s", error)
+        except RequestAborted:
+            return  # and the log says why there was one
 
     def _report(self, exchange: Exchange, environ: Environ, error: BaseException) -> None:
         """The traceback goes to the web server's error log and to ours, never to the visitor."""
