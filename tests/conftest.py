@@ -1,4 +1,4 @@
-"""What every test may use: the hypothesis profile, and ``nothing_left_over``."""
+"""What every test may use: the hypothesis profile, ``nothing_left_over``, and servers that end with the test."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import hypothesis
 import pytest
 
 from tests.leftovers import Leftovers
+from tests.serving import log as log
+from tests.serving import serve as serve
 
 # hypothesis has a profile of its own for CI (derandomized, no database) and picks it by the environment.  A loaded
 # two-core machine says nothing about a single example, so the deadline is off everywhere.

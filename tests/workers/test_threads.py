@@ -1,0 +1,466 @@
+"""The persistent worker: what holds a thread and what does not, what becomes of bodies, how connections and work end."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from gateway.errors import RequestAborted
+from gateway.events import WEB_SERVER, AbortRequest, EndOfRequest, Request, RequestBody, ResponseBody
+from gateway.events import Response as Head
+from gateway.limits import Limits
+from gateway.protocols.fastcgi import (
+    BEGIN_REQUEST,
+    END_REQUEST,
+    GET_VALUES_RESULT,
+    STDOUT,
+    Connection,
+    encode_record,
+)
+from gateway.workers import threads as threads_module
+from tests.serving import PARAMS, PATIENCE, PLAIN, Log, Serve, WebServer, echo, encode_request, hello, until
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(autouse=True)
+def fast_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker looks at its clock as often as these tests need it."""
+    monkeypatch.setattr(threads_module, "_TICK", 0.02)
+
+
+class Gate:
+    """An application that waits at ``/wait`` until the test lets it pass, and says hello elsewhere."""
+
+    def __init__(self) -> None:
+        self._arrived = threading.Semaphore(0)
+        self.open = threading.Event()
+
+    def __call__(self, environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/wait":
+            self._arrived.release()
+            assert self.open.wait(PATIENCE)
+        return hello(environ, start_response)
+
+    def arrive(self) -> None:
+        """Wait until a request is at the gate."""
+        assert self._arrived.acquire(timeout=PATIENCE)
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.open.set()
+
+
+class Blocks:
+    """A response without end; notes its ``close()`` and what ended it."""
+
+    def __init__(self, read: Callable[[int], bytes] | None = None) -> None:
+        self.closed = threading.Event()
+        self.ended_by: BaseException | None = None
+        self._read = read
+
+    def __call__(self, environ: Any, start_response: Any) -> Blocks:
+        start_response("200 OK", [PLAIN])
+        return self
+
+    def __iter__(self) -> Iterator[bytes]:
+        while not self.closed.wait(0.002):
+            yield b"block"
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+# Who holds a thread.
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_slow_clients_hold_no_thread(serve: Serve, threads: int) -> None:
+    server = serve(hello, threads=threads)
+    slow = [WebServer(server) for _ in range(20)]
+    for number, client in enumerate(slow):
+        client.sock.sendall(encode_request(b"x" * 100, keep_conn=True)[: 8 + number * 20])
+    with WebServer(server) as client:
+        assert client.get().body == b"hello"
+    for client in slow:
+        client.close()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_request_may_come_byte_by_byte(serve: Serve, threads: int) -> None:
+    with WebServer(serve(echo, threads=threads)) as client:
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        client.connection.send(Request(PARAMS, 1))
+        client.connection.data_to_send()
+        for byte in encode_request(b"body"):
+            client.sock.sendall(bytes([byte]))
+        assert client.response().body == b"body"
+
+
+def test_idle_kept_connections_hold_no_thread(serve: Serve) -> None:
+    server = serve(hello, threads=2)
+    kept = [WebServer(server) for _ in range(20)]
+    assert kept[0].get().body == b"hello"
+    before = threading.active_count()
+    assert [client.get().body for client in kept] == [b"hello"] * 20
+    assert threading.active_count() == before
+    for client in kept:
+        client.close()
+
+
+def test_requests_run_at_the_same_time(serve: Serve, gate: Gate) -> None:
+    server = serve(gate, threads=3)
+    with WebServer(server) as one, WebServer(server) as two, WebServer(server) as three:
+        one.ask(PATH_INFO="/wait")
+        gate.arrive()
+        two.ask(PATH_INFO="/wait")
+        gate.arrive()
+        assert three.get().body == b"hello"
+        gate.open.set()
+        assert one.response().body == two.response().body == b"hello"
+
+
+def test_one_thread_serves_one_request_after_the_other(serve: Serve, gate: Gate) -> None:
+    server = serve(gate, threads=1)
+    with WebServer(server) as one, WebServer(server) as two:
+        one.ask(PATH_INFO="/wait")
+        gate.arrive()
+        two.ask()
+        assert two.is_quiet()
+        gate.open.set()
+        assert two.response().body == b"hello"
+
+
+# Connections.
+
+
+def test_a_kept_connection_takes_the_next_request(serve: Serve) -> None:
+    with WebServer(serve(echo)) as client:
+        assert [client.get(body).body for body in (b"one", b"", b"three")] == [b"one", b"", b"three"]
+
+
+def test_a_connection_that_is_not_to_be_kept_is_closed(serve: Serve) -> None:
+    with WebServer(serve(hello), keep_conn=False) as client:
+        assert client.get().body == b"hello"
+        assert client.is_hung_up()
+
+
+def test_a_web_server_may_half_close_after_its_request(serve: Serve, gate: Gate) -> None:
+    with WebServer(serve(gate)) as client:
+        client.ask(PATH_INFO="/wait")
+        client.sock.shutdown(socket.SHUT_WR)
+        gate.arrive()
+        gate.open.set()
+        assert client.response().body == b"hello"
+        assert client.is_hung_up()
+
+
+def test_a_second_request_at_once_is_refused_and_the_first_answered(serve: Serve) -> None:
+    with WebServer(serve(echo)) as client:
+        client.begin()
+        client.say(Request(PARAMS, 2), EndOfRequest(2))
+        assert client.end().refusal == "CANT_MPX_CONN"
+        client.say(RequestBody(b"first", 1), EndOfRequest(1))
+        assert client.response().body == b"first"
+
+
+def test_an_unknown_role_is_refused_and_an_unkept_connection_closed(serve: Serve) -> None:
+    with WebServer(serve(hello), keep_conn=False) as client:
+        client.sock.sendall(encode_record(BEGIN_REQUEST, 1, b"\0\x09\0\0\0\0\0\0"))
+        assert client.sock.recv(100) == encode_record(END_REQUEST, 1, b"\0\0\0\0\x03\0\0\0")  # UNKNOWN_ROLE
+        assert client.is_hung_up()
+
+
+def test_get_values_is_answered_between_requests(serve: Serve) -> None:
+    with WebServer(serve(hello)) as client:
+        client.get()
+        client.sock.sendall(encode_record(9, 0, b"\x0f\x00FCGI_MPXS_CONNS"))
+        assert client.sock.recv(100)[1] == GET_VALUES_RESULT
+        assert client.get().body == b"hello"
+
+
+def test_who_asks_and_does_not_read_is_hung_up_on(serve: Serve, log: Log) -> None:
+    with WebServer(serve(hello)) as client:
+        client.sock.settimeout(0.05)
+        with pytest.raises(OSError):
+            while True:
+                client.sock.sendall(encode_record(9, 0, b"\x0f\x00FCGI_MPXS_CONNS") * 1000)
+    ((level, line),) = log.wait()
+    assert level == "info" and "does not read the answers" in line
+
+
+# Bodies.
+
+
+def kind_of_body(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [PLAIN])
+    return [type(environ["wsgi.input"]).__name__.encode()]
+
+
+def test_a_small_body_stays_in_memory(serve: Serve) -> None:
+    with WebServer(serve(kind_of_body, limits=Limits(body_memory=10))) as client:
+        assert client.get(b"x" * 10).body == b"BytesIO"
+
+
+def test_a_body_beyond_body_memory_goes_to_a_file(serve: Serve) -> None:
+    with WebServer(serve(kind_of_body, limits=Limits(body_memory=10))) as client:
+        assert client.get(b"x" * 11).body == b"BufferedRandom"
+
+
+def test_a_body_in_a_file_is_read_whole(serve: Serve) -> None:
+    body = bytes(range(256)) * 1000
+    with WebServer(serve(echo, limits=Limits(body_memory=10))) as client:
+        assert client.get(body).body == body
+
+
+def test_a_body_beyond_body_buffer_is_read_while_it_comes(serve: Serve) -> None:
+    def first_half(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [PLAIN])
+        yield environ["wsgi.input"].read(3)
+        yield environ["wsgi.input"].read()
+
+    with WebServer(serve(first_half, limits=Limits(body_buffer=2))) as client:
+        client.begin(REQUEST_METHOD="POST", CONTENT_LENGTH="6")
+        client.say(RequestBody(b"one", 1))
+        assert isinstance(client.hear(), Head)
+        assert client.hear() == ResponseBody(b"one", 1)
+        client.say(RequestBody(b"two", 1), EndOfRequest(1))
+        assert client.response().body == b"two"
+        assert client.get(b"").status == "200 OK"  # it was read whole, so the connection is kept
+
+
+def test_a_streamed_body_that_is_not_read_stays_with_the_web_server(serve: Serve) -> None:
+    blocks = Blocks()
+    with WebServer(serve(blocks, limits=Limits(body_buffer=10))) as client:
+        client.begin(REQUEST_METHOD="POST")
+        client.sock.settimeout(0.1)
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while sent < 64 * MIB:
+                sent += client.sock.send(encode_record(5, 1, b"x" * 65528))
+        assert sent < 4 * MIB
+
+
+def test_an_answer_before_the_end_of_the_body_arrives(serve: Serve) -> None:
+    with WebServer(serve(hello, tcp=True, limits=Limits(body_buffer=10))) as client:
+        client.begin(REQUEST_METHOD="POST")
+        for _ in range(100):  # much more than the worker reads before it answers
+            client.say(RequestBody(b"x" * 65528, 1))
+        assert client.response().body == b"hello"
+        assert client.is_hung_up()
+
+
+def test_a_body_beyond_body_size_is_refused_and_the_answer_arrives(serve: Serve, log: Log) -> None:
+    with WebServer(serve(hello, tcp=True, limits=Limits(body_size=1000))) as client:
+        client.begin(REQUEST_METHOD="POST")
+        for _ in range(100):
+            client.say(RequestBody(b"x" * 65528, 1))
+        assert client.response().status == "413 Content Too Large"
+        assert client.is_hung_up()
+    ((level, line),) = log.wait()
+    assert level == "warning" and "body_size=1000" in line
+
+
+def test_a_body_that_cannot_be_kept_is_answered_with_507(
+    serve: Serve, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda: open("/dev/full", "wb", buffering=0))
+    with WebServer(serve(hello, limits=Limits(body_memory=10))) as client:
+        assert client.get(b"x" * 1000).status == "507 Insufficient Storage"
+    ((level, line),) = log.wait()
+    assert level == "error" and "No space left on device; look at the disk that TMPDIR is on" in line
+
+
+# Requests that are given up.
+
+
+def test_a_request_taken_back_before_it_is_whole_is_ended(serve: Serve, log: Log) -> None:
+    with WebServer(serve(hello)) as client:
+        client.begin()
+        client.say(AbortRequest(1))
+        end = encode_record(STDOUT, 1) + encode_record(END_REQUEST, 1, b"\0\0\0\x01\0\0\0\0")
+        assert client.sock.recv(100) == end
+        client.connection = Connection(WEB_SERVER)
+        assert client.get().body == b"hello"
+    ((level, line),) = log.wait()
+    assert level == "info" and "took its request back" in line
+
+
+def test_a_request_taken_back_ends_the_response(serve: Serve, log: Log) -> None:
+    blocks = Blocks()
+    with WebServer(serve(blocks)) as client:
+        client.ask()
+        client.hear()
+        client.say(AbortRequest(1))
+        assert blocks.closed.wait(PATIENCE)
+        with pytest.raises(EOFError):
+            client.response()
+    ((level, line),) = log.wait()
+    assert level == "info" and "gave the request up" in line
+
+
+def test_a_connection_lost_in_the_response_ends_it(serve: Serve, log: Log) -> None:
+    blocks = Blocks()
+    with WebServer(serve(blocks)) as client:
+        client.ask()
+        client.hear()
+    assert blocks.closed.wait(PATIENCE)
+    ((level, line),) = log.wait()
+    assert level == "info" and "closed the connection" in line
+
+
+@pytest.mark.parametrize("lose", [lambda client: client.say(AbortRequest(1)), WebServer.close], ids=["abort", "close"])
+def test_reading_a_body_that_was_given_up_raises(serve: Serve, lose: Callable[[WebServer], None]) -> None:
+    reading = threading.Event()
+    caught: list[BaseException] = []
+
+    def reads(environ: Any, start_response: Any) -> Any:
+        reading.set()
+        try:
+            environ["wsgi.input"].read()
+        except OSError as error:
+            caught.append(error)
+            raise
+
+    with WebServer(serve(reads, limits=Limits(body_buffer=2))) as client:
+        client.begin(REQUEST_METHOD="POST")
+        client.say(RequestBody(b"beginning", 1))
+        assert reading.wait(PATIENCE)
+        lose(client)
+        until(lambda: caught)
+    assert isinstance(caught[0], RequestAborted)
+
+
+def test_a_malformed_byte_in_a_streamed_body_ends_the_request(serve: Serve, log: Log) -> None:
+    with WebServer(serve(echo, limits=Limits(body_buffer=2))) as client:
+        client.begin(REQUEST_METHOD="POST")
+        client.say(RequestBody(b"beginning", 1))
+        client.sock.sendall(b"not FastCGI")
+        with pytest.raises(EOFError):
+            while True:
+                client.hear()
+    assert [line for level, line in log.wait() if level == "warning" and "record version is 110" in line]
+
+
+# What comes out of the application.
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("error", [SystemExit(1), GeneratorExit(), BaseException()], ids=repr)
+def test_no_exception_of_the_application_ends_the_worker(serve: Serve, threads: int, error: BaseException) -> None:
+    def raises(environ: Any, start_response: Any) -> Any:
+        raise error
+
+    server = serve(raises, threads=threads)
+    for _ in range(threads + 1):
+        with WebServer(server) as client:
+            assert client.get().status == "500 Internal Server Error"
+
+
+def test_an_error_of_our_own_ends_its_connection_and_is_logged(serve: Serve, log: Log) -> None:
+    server = serve(hello)
+    assert server.worker
+    server.worker._run = lambda exchange: 1 / 0  # type: ignore[assignment,return-value]
+    with WebServer(server) as client:
+        client.ask()
+        assert client.is_hung_up()
+    ((level, line),) = log.wait()
+    assert level == "error" and "ZeroDivisionError" in line
+    with WebServer(server) as client:
+        client.ask()
+        assert client.is_hung_up()
+
+
+# Stopping.
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_stopping_worker_finishes_what_runs(serve: Serve, gate: Gate, threads: int) -> None:
+    server = serve(gate, threads=threads)
+    with WebServer(server) as client:
+        client.ask(PATH_INFO="/wait")
+        gate.arrive()
+        assert server.worker
+        server.worker.stop()
+        gate.open.set()
+        assert client.response().body == b"hello"
+        assert client.is_hung_up()
+
+
+def test_a_stopping_worker_serves_who_queues(serve: Serve, gate: Gate) -> None:
+    server = serve(gate)
+    with WebServer(server) as client, WebServer(server) as queued:
+        client.ask(PATH_INFO="/wait")
+        gate.arrive()
+        late = WebServer(server)
+        queued.ask()
+        late.ask()
+        assert server.worker
+        server.worker.stop()
+        gate.open.set()
+        assert queued.response().body == b"hello"
+        assert late.response().body == b"hello"
+        late.close()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_stopping_worker_closes_idle_connections(serve: Serve, threads: int) -> None:
+    server = serve(hello, threads=threads)
+    with WebServer(server) as client:
+        client.get()
+        assert server.worker
+        server.worker.stop()
+        assert client.is_hung_up()
+
+
+def test_a_stopping_worker_waits_no_longer_than_graceful_timeout(serve: Serve, gate: Gate, log: Log) -> None:
+    server = serve(gate, threads=2, limits=Limits(graceful_timeout=0.1))
+    with WebServer(server) as client:
+        client.ask(PATH_INFO="/wait")
+        gate.arrive()
+        assert server.worker
+        server.worker.stop()
+        assert log.wait() == [("warning", "1 connections were abandoned after graceful_timeout")]
+        assert client.is_hung_up()
+
+
+def test_after_max_requests_the_worker_stops(serve: Serve, log: Log) -> None:
+    server = serve(hello, max_requests=3)
+    with WebServer(server) as client:
+        for _ in range(3):
+            assert client.get().body == b"hello"
+        assert client.is_hung_up()
+    assert log.wait() == [("info", "served 3 requests (max_requests): a fresh worker takes over")]
+
+
+def test_stop_after_the_end_does_no_harm(serve: Serve) -> None:
+    server = serve(hello)
+    assert server.worker
+    server.worker.stop()
+    until(lambda: server.worker and server.worker._wakeup.writer == -1)
+    server.worker.stop()
+
+
+def test_a_repr_shows_what_goes_on(serve: Serve, gate: Gate) -> None:
+    worker = serve(gate, threads=2).worker
+    assert repr(worker) == "<ThreadsWorker serving threads=2 connections=0>"
+    server = serve(gate)
+    with WebServer(server) as client:
+        client.ask(PATH_INFO="/wait")
+        gate.arrive()
+        assert server.worker
+        (peer,) = server.worker.peers.values()
+        assert repr(peer) == f"<Peer fd={peer.fd} running>"
+        gate.open.set()
+        client.response()
+        until(lambda: repr(peer) == f"<Peer fd={peer.fd} idle>")
+        client.sock.sendall(encode_record(BEGIN_REQUEST, 1, b"\0\1\1\0\0\0\0\0"))
+    time.sleep(0)
