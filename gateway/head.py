@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from gateway.errors import ApplicationError, LimitExceeded, LocalProtocolError, RemoteProtocolError
 from gateway.events import Event, Response, ResponseBody
+from gateway.limits import LENGTH_DIGITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ HOP_BY_HOP = frozenset(
 )  # fmt: skip
 """Headers an application must not send (PEP 3333; RFC 9110 §7.6.1): the web server owns the visitor's connection."""
 
-_SPECIAL = HOP_BY_HOP | {"content-length"}
+_SPECIAL = HOP_BY_HOP | {"content-length", "status"}
 
 
 def inspect_headers(headers: Headers) -> tuple[int | None, bool]:
@@ -64,12 +65,14 @@ def inspect_headers(headers: Headers) -> tuple[int | None, bool]:
             if value.__class__ is not str and not isinstance(value, str):
                 raise TypeError
             if lowered in _SPECIAL:
-                if lowered != "content-length":
+                if lowered in HOP_BY_HOP:
                     hop_by_hop = True
-                elif value.isascii() and value.isdigit():
+                elif lowered == "status":
+                    raise LocalProtocolError("Status is a header of CGI's own: give it to start_response() instead")
+                elif value.isdecimal() and len(value) <= LENGTH_DIGITS:
                     length = int(value)
                 else:
-                    raise LocalProtocolError(f"Content-Length {value[:40]!r} is not a number")
+                    raise LocalProtocolError(f"Content-Length {value[:40]!r} is not a number of bytes")
     except (TypeError, ValueError):
         raise ApplicationError(f"these headers are not pairs of native strings (PEP 3333): {headers!r:.200}") from None
     return length, hop_by_hop
@@ -100,10 +103,18 @@ def serialize_head(status: str, headers: Headers, start: str = "Status: ") -> by
 
 
 def _injection(lines: list[str]) -> LocalProtocolError:
-    for line in lines:
-        if "\r" in line or "\n" in line or "\0" in line:
-            return LocalProtocolError(f"CR, LF or NUL in the response head: {line!r}")
-    raise AssertionError("no line holds CR, LF or NUL")
+    line = next(line for line in lines if not {"\r", "\n", "\0"}.isdisjoint(line))
+    return LocalProtocolError(f"CR, LF or NUL in the response head: {line!r}")
+
+
+def is_status(status: str) -> bool:
+    """Is it a code of three digits from 100, alone or with a space and a reason after it (RFC 3875 §6.3.3)?
+
+    >>> is_status("200 OK"), is_status("200"), is_status("20"), is_status("2000")
+    (True, True, False, False)
+    """
+    code = status[:3]
+    return len(code) == 3 and code.isascii() and code.isdecimal() and "100" <= code and status[3:4] in ("", " ")
 
 
 def parse_head(head: bytes) -> tuple[str | None, Headers]:
@@ -119,7 +130,7 @@ def parse_head(head: bytes) -> tuple[str | None, Headers]:
     headers: Headers = []
     lines = head.decode("latin-1").replace("\r\n", "\n").rstrip("\n").split("\n")
     if lines[0].startswith("HTTP/"):
-        status = _check_status(lines.pop(0).partition(" ")[2].strip())
+        lines[0] = "Status:" + lines[0].partition(" ")[2]
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or not TOKEN.issuperset(name):
@@ -127,19 +138,13 @@ def parse_head(head: bytes) -> tuple[str | None, Headers]:
         value = value.strip(" \t")
         if "\r" in value or "\0" in value:
             raise _bad_head(f"CR or NUL in the value of header {name!r}")
-        if name.lower() == "status":
-            status = _check_status(value)
-        else:
+        if name.lower() != "status":
             headers.append((name, value))
+        elif is_status(value):
+            status = value
+        else:
+            raise _bad_head(f"status {value[:60]!r} does not begin with three digits")
     return status, headers
-
-
-def _check_status(status: str) -> str:
-    # RFC 3875 §6.3.3: Status = "Status:" status-code SP reason-phrase NL; the reason may be empty.
-    code = status[:3]
-    if not (code.isdecimal() and code.isascii() and "100" <= code and status[3:4] in ("", " ")):
-        raise _bad_head(f"status {status[:60]!r} does not begin with three digits")
-    return status
 
 
 def _bad_head(message: str) -> RemoteProtocolError:
@@ -167,9 +172,9 @@ class ResponseReader:
         searched = max(len(self._buffer) - 2, 0)
         self._buffer += data
         end = self._end_of_head(searched)
+        if (end[1] if end else len(self._buffer)) > self._limit:
+            raise LimitExceeded("head_size", self._limit, status_hint="502 Bad Gateway")
         if end is None:
-            if len(self._buffer) > self._limit:
-                raise LimitExceeded("head_size", self._limit, status_hint="502 Bad Gateway")
             return []
         head, body = self._buffer[: end[0]], self._buffer[end[1] :]
         self._buffer, self.has_head = b"", True

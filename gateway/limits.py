@@ -6,6 +6,9 @@ environment variable (``GATEWAY_LIMIT_PARAMS_SIZE``); library users pass ``Limit
 
 from __future__ import annotations
 
+LENGTH_DIGITS = 18
+"""Digits a Content-Length may have.  No body is longer, and int() takes no more than some thousands of them."""
+
 
 class Limits:
     """The limits of one server or client; each attribute can be overridden by keyword.
