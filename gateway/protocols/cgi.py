@@ -26,11 +26,11 @@ from gateway.events import (
     Side,
 )
 from gateway.head import ResponseReader, serialize_head
+from gateway.limits import LENGTH_DIGITS, Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gateway.events import Params
-    from gateway.limits import Limits
 
 
 class Connection:
@@ -58,7 +58,7 @@ class Connection:
         self._in_ended = self._head_sent = self._out_ended = False
         self._reader: ResponseReader | None = None
         if params is None:
-            self._reader = ResponseReader(limits.head_size if limits else 64 * 1024)
+            self._reader = ResponseReader((limits or Limits).head_size)
         else:
             self._begin(params)
 
@@ -77,7 +77,7 @@ class Connection:
         length = params.get("CONTENT_LENGTH", "")
         if length:
             # RFC 3875 §4.1.2: CONTENT_LENGTH = "" | 1*digit; build_environ() refuses what is neither.
-            self.body_left = int(length) if length.isascii() and length.isdigit() else 0
+            self.body_left = int(length) if length.isdecimal() and len(length) <= LENGTH_DIGITS else 0
         elif params.get("HTTP_TRANSFER_ENCODING", "").lower().endswith("chunked"):
             # Apache hands a chunked upload on decoded and without a length: it ends where stdin ends.
             self.body_left = None
@@ -139,9 +139,10 @@ class Connection:
             raise LocalProtocolError(f"{type(event).__name__} does not fit {self!r}")
 
     def _send_request(self, event: Event) -> None:
-        if isinstance(event, RequestBody) and not self._out_ended:
+        begun = self._head_sent and not self._out_ended
+        if isinstance(event, RequestBody) and begun:
             self._outbox.append(event.data)
-        elif isinstance(event, EndOfRequest):
+        elif isinstance(event, EndOfRequest) and begun:
             self._out_ended = True
         elif isinstance(event, Request) and not self._head_sent:
             self._head_sent = True
