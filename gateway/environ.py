@@ -79,7 +79,10 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
         if not length:
             del environ["CONTENT_LENGTH"]
         elif not (length.isascii() and length.isdigit()):
-            raise RemoteProtocolError(f"CONTENT_LENGTH is {length[:40]!r}, not a number")
+            # Caddy 2.6 says of an upload in chunks what Go says of a length that is not known.
+            if length != "-1" or not environ.get("SERVER_SOFTWARE", "").startswith("Caddy/"):
+                raise RemoteProtocolError(f"CONTENT_LENGTH is {length[:40]!r}, not a number")
+            del environ["CONTENT_LENGTH"]
     if environ.get("CONTENT_TYPE") == "":
         del environ["CONTENT_TYPE"]
     # nginx sends both headers a second time under these names, which PEP 3333 (wsgiref.validate) forbids.
