@@ -18,9 +18,17 @@ import pytest
 
 from gateway.address import connect, parse_connect
 from gateway.errors import RemoteProtocolError
-from gateway.events import WEB_SERVER, EndOfRequest, EndOfResponse, ErrorOutput, Event, Request, RequestBody
+from gateway.events import (
+    WEB_SERVER,
+    EndOfRequest,
+    EndOfResponse,
+    ErrorOutput,
+    Event,
+    Request,
+    RequestBody,
+    ResponseBody,
+)
 from gateway.events import Response as Head
-from gateway.events import ResponseBody
 from gateway.protocols.fastcgi import Connection
 from gateway.testing import Server, serve_in_process, serve_in_thread
 from tests.leftovers import Leftovers
@@ -63,12 +71,16 @@ class Log:
     """What a server logs, from whatever process: ``(level, message)`` for each line of a file."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        path.touch()
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+
+    def close(self) -> None:
+        """Nothing logs any more."""
+        self._file.close()
 
     def _write(self, level: str, msg: str, args: tuple[object, ...]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps((level, msg % args)) + "\n")
+        if not self._file.closed:  # a thread that was given up may go on for a moment after its test
+            self._file.write(json.dumps((level, msg % args)).encode() + b"\n")
 
     def info(self, msg: str, *args: object) -> None:
         self._write("info", msg, args)
@@ -82,7 +94,7 @@ class Log:
     @property
     def lines(self) -> list[tuple[str, str]]:
         """All there is so far."""
-        return [tuple(json.loads(line)) for line in self.path.read_text("utf-8").splitlines()]
+        return [tuple(json.loads(line)) for line in self._path.read_text("utf-8").splitlines()]
 
     def wait(self, *, count: int = 1) -> list[tuple[str, str]]:
         """All lines, once there are as many as that."""
@@ -97,14 +109,16 @@ class Serve(Protocol):
 
 
 @pytest.fixture
-def log(tmp_path: Path) -> Log:
+def log(nothing_left_over: Leftovers, tmp_path: Path) -> Iterator[Log]:
     """The log of the servers that this test starts."""
-    return Log(tmp_path / "log")
+    log = Log(tmp_path / "log")
+    yield log
+    log.close()
 
 
 @pytest.fixture
-def serve(nothing_left_over: Leftovers, log: Log) -> Iterator[Serve]:
-    """Start servers for one test, and see that nothing is left of them."""
+def serve(log: Log) -> Iterator[Serve]:
+    """Start servers for one test, and see that nothing is left of them (``nothing_left_over``)."""
     with ExitStack() as servers:
 
         def start(app: Any, *, process: bool = False, **options: Any) -> Server:
@@ -122,6 +136,13 @@ class Response(NamedTuple):
     headers: list[tuple[str, str]]
     body: bytes
     errors: bytes
+
+
+def whole_request(body: bytes = b"", **params: str) -> list[Event]:
+    """The events of a request from its beginning to its end."""
+    if body:
+        params = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(len(body))} | params
+    return [Request(PARAMS | params, 1), *[RequestBody(body, 1)] * bool(body), EndOfRequest(1)]
 
 
 class WebServer:
@@ -142,11 +163,15 @@ class WebServer:
         """Hang up."""
         self.sock.close()
 
-    def say(self, *events: Event) -> None:
-        """Send each event as a web server does."""
+    def encode(self, *events: Event) -> bytes:
+        """These events as bytes, for the test to send as it pleases."""
         for event in events:
             self.connection.send(event)
-        self.sock.sendall(b"".join(self.connection.data_to_send()))
+        return b"".join(self.connection.data_to_send())
+
+    def say(self, *events: Event) -> None:
+        """Send each event as a web server does."""
+        self.sock.sendall(self.encode(*events))
 
     def begin(self, **params: str) -> None:
         """Send a request as far as its body."""
@@ -154,8 +179,7 @@ class WebServer:
 
     def ask(self, body: bytes = b"", **params: str) -> None:
         """Send a whole request."""
-        self.begin(**({"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(len(body))} if body else {}), **params)
-        self.say(*[RequestBody(body, 1)] * bool(body), EndOfRequest(1))
+        self.say(*whole_request(body, **params))
 
     def get(self, body: bytes = b"", **params: str) -> Response:
         """Send a whole request, and wait for all of the answer."""
@@ -210,13 +234,3 @@ class WebServer:
         finally:
             self.sock.settimeout(PATIENCE)
         return False
-
-
-def encode_request(body: bytes = b"", *, keep_conn: bool = True, **params: str) -> bytes:
-    """A whole request as bytes."""
-    connection = Connection(WEB_SERVER, keep_conn=keep_conn)
-    if body:
-        params = {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": str(len(body))} | params
-    for event in (Request(PARAMS | params, 1), *[RequestBody(body, 1)] * bool(body), EndOfRequest(1)):
-        connection.send(event)
-    return b"".join(connection.data_to_send())

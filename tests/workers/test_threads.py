@@ -1,4 +1,4 @@
-"""The persistent worker: what holds a thread and what does not, what becomes of bodies, how connections and work end."""
+"""The persistent worker: what holds a thread and what does not, and how bodies, connections and the work itself end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gateway.protocols.fastcgi import (
     encode_record,
 )
 from gateway.workers import threads as threads_module
-from tests.serving import PARAMS, PATIENCE, PLAIN, Log, Serve, WebServer, echo, encode_request, hello, until
+from tests.serving import PARAMS, PATIENCE, PLAIN, Log, Serve, WebServer, echo, hello, until, whole_request
 
 MIB = 1024 * 1024
 
@@ -87,7 +87,7 @@ def test_slow_clients_hold_no_thread(serve: Serve, threads: int) -> None:
     server = serve(hello, threads=threads)
     slow = [WebServer(server) for _ in range(20)]
     for number, client in enumerate(slow):
-        client.sock.sendall(encode_request(b"x" * 100, keep_conn=True)[: 8 + number * 20])
+        client.sock.sendall(client.encode(*whole_request(b"x" * 100))[: 8 + number * 20])
     with WebServer(server) as client:
         assert client.get().body == b"hello"
     for client in slow:
@@ -97,10 +97,7 @@ def test_slow_clients_hold_no_thread(serve: Serve, threads: int) -> None:
 @pytest.mark.parametrize("threads", [1, 4])
 def test_a_request_may_come_byte_by_byte(serve: Serve, threads: int) -> None:
     with WebServer(serve(echo, threads=threads)) as client:
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-        client.connection.send(Request(PARAMS, 1))
-        client.connection.data_to_send()
-        for byte in encode_request(b"body"):
+        for byte in client.encode(*whole_request(b"body")):
             client.sock.sendall(bytes([byte]))
         assert client.response().body == b"body"
 
