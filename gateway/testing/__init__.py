@@ -121,6 +121,7 @@ def serve_in_process(
     A child that fails raises RuntimeError here; what it failed of is on stderr.
     """
     with _listening(protocol, tcp=tcp) as (listener, url):
+        print(end="", flush=True)  # what is buffered is not the child's to write
         pid = os.fork()
         if not pid:
             _serve_as_child(app, listener, protocol=protocol, **options)
