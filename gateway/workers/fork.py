@@ -7,6 +7,7 @@ answers one request and exits.  What the application changes in memory is gone w
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 import signal
 import sys
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 _KILL_AFTER = 5.0
 """Seconds between SIGTERM and SIGKILL for a child that runs too long."""
-_KEEP, _CLOSE = 0, 3
-"""Exit statuses of a child: may the parent keep the connection?"""
+_KEEP, _CLOSE, _FAILED = 1, 2, 3
+"""What a child reports when it has answered: may the parent keep the connection?"""
 
 
 def _flush_output() -> None:
@@ -41,12 +42,14 @@ def _flush_output() -> None:
 class _Child:
     """One request being answered in a process of its own."""
 
-    __slots__ = ("pid", "peer", "exchange", "started", "signalled")
+    __slots__ = ("pid", "slot", "peer", "exchange", "answered", "started", "signalled")
 
-    def __init__(self, pid: int, peer: Peer, exchange: Exchange) -> None:
+    def __init__(self, pid: int, slot: int, peer: Peer, exchange: Exchange) -> None:
         self.pid = pid
+        self.slot = slot  # where it reports
         self.peer = peer
         self.exchange = exchange
+        self.answered = False
         self.started = time.monotonic()
         self.signalled = 0.0
 
@@ -54,6 +57,7 @@ class _Child:
 class ForkWorker(ThreadsWorker):
     """The worker of :mod:`gateway.workers.threads` with one thread, and a child for each request.
 
+    A child reports in shared memory that it has answered, because its end takes as long again as the answer.
     Must run in the main thread: it learns of ended children by SIGCHLD.
     """
 
@@ -62,6 +66,8 @@ class ForkWorker(ThreadsWorker):
         super().__init__(run, listeners, **options)
         self._children: dict[int, _Child] = {}
         self._waiting: deque[tuple[Peer, Exchange]] = deque()
+        self._reports = mmap.mmap(-1, max(self.limits.max_children, 1))  # one byte for each child
+        self._free = list(range(self.limits.max_children))
         self._fork_at = 0.0  # monotonic seconds before which no fork is tried
         self._restore: Callable[[], object]
 
@@ -83,6 +89,7 @@ class ForkWorker(ThreadsWorker):
         for child in self._children.values():
             os.kill(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
+        self._reports.close()
         super()._close()
 
     def _supervised(self) -> bool:
@@ -106,8 +113,9 @@ class ForkWorker(ThreadsWorker):
     def _start_children(self) -> None:
         if time.monotonic() < self._fork_at:
             return
-        while self._waiting and len(self._children) < self.limits.max_children:
+        while self._waiting and self._free:
             peer, exchange = self._waiting.popleft()
+            slot = self._free[-1]
             _flush_output()  # what is buffered now is not the child's to write
             try:
                 pid = os.fork()
@@ -117,19 +125,19 @@ class ForkWorker(ThreadsWorker):
                 self._fork_at = time.monotonic() + 1.0
                 return
             if pid == 0:
-                self._be_child(peer, exchange)
+                self._be_child(peer, exchange, slot)
             peer.started = time.monotonic()
-            self._children[pid] = _Child(pid, peer, exchange)
+            self._free.pop()
+            self._children[pid] = _Child(pid, slot, peer, exchange)
             if self._max_requests:
                 self._count_request()
 
-    def _be_child(self, peer: Peer, exchange: Exchange) -> None:
+    def _be_child(self, peer: Peer, exchange: Exchange, slot: int) -> None:
         """Everything a child does; it never returns."""
-        status = 1
+        report = _FAILED
         try:
-            # The parent's answers to these two mean nothing here; each call costs page faults, so no more than needed.
+            # Here SIGTERM ends the request; each call costs page faults, so no more is undone than matters.
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
             for other in self.peers.values():
                 if other is not peer:
@@ -140,37 +148,49 @@ class ForkWorker(ThreadsWorker):
             whole = exchange.complete
             self._run(exchange)
             connection = peer.connection
-            status = _KEEP if whole and connection.reusable and connection.idle else _CLOSE
+            report = _KEEP if whole and connection.reusable and connection.idle else _CLOSE
         except Exception:
             self.blame(peer)
         except BaseException:
-            status = _CLOSE  # sys.exit() in the application, which has its answer
+            report = _CLOSE  # sys.exit() in the application, which has its answer
         finally:
             _flush_output()
-            os._exit(status)
+            self._reports[slot] = report
+            self._wakeup.ring()
+            os._exit(0 if report != _FAILED else 1)
 
     def _on_wake(self) -> None:
         super()._on_wake()
         for child in list(self._children.values()):
             pid, status = os.waitpid(child.pid, os.WNOHANG)
+            if not child.answered and (report := self._reports[child.slot]):
+                child.answered = True
+                self._answered(child, report)
             if pid:
-                del self._children[pid]
-                self._ended(child, os.waitstatus_to_exitcode(status))
+                self._reap(child, os.waitstatus_to_exitcode(status))
         self._start_children()
 
-    def _ended(self, child: _Child, status: int) -> None:
-        peer, exchange = child.peer, child.exchange
-        peer.started = 0.0
-        keep = False
-        if status not in (_KEEP, _CLOSE):
+    def _reap(self, child: _Child, status: int) -> None:
+        del self._children[child.pid]
+        self._reports[child.slot] = 0
+        self._free.append(child.slot)
+        if not child.answered:
             if not child.signalled:
                 how = f"was killed by signal {-status}" if status < 0 else f"exited with {status}"
                 self.log.error("child %d %s before its response was whole", child.pid, how)
+            self._answered(child, _FAILED)
+
+    def _answered(self, child: _Child, report: int) -> None:
+        peer, exchange = child.peer, child.exchange
+        peer.started = 0.0
+        keep = False
+        if report == _FAILED:
+            pass
         elif exchange.complete:
             exchange.answered_elsewhere()
             exchange.close()
             peer.exchange = None
-            keep = status == _KEEP and not self.stopping
+            keep = report == _KEEP and not self.stopping
         else:
             keep = self._linger(peer)
         if keep:
