@@ -8,6 +8,7 @@ lacks.
 from __future__ import annotations
 
 from gateway.errors import RemoteProtocolError
+from gateway.limits import LENGTH_DIGITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +49,6 @@ def needs_advice(repair: str) -> bool:
 def base_environ(*, multithread: bool, multiprocess: bool, run_once: bool) -> Environ:
     """What every environ of one worker has in common; :func:`build_environ` copies it."""
     return {
-        "QUERY_STRING": "",
-        "REQUEST_METHOD": "GET",
-        "SERVER_PROTOCOL": "HTTP/1.0",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": "http",
         "wsgi.multithread": multithread,
@@ -73,16 +71,16 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
     repairs: list[str] = []
     if repeated:
         params = _join_duplicates(repeated, repairs)
-    environ = base | params
+    environ: Environ = params | base  # nothing on a wire can name what is ours
+    if "QUERY_STRING" not in environ:
+        environ["QUERY_STRING"] = ""
+    if "REQUEST_METHOD" not in environ:
+        environ["REQUEST_METHOD"] = "GET"
+    if "SERVER_PROTOCOL" not in environ:
+        environ["SERVER_PROTOCOL"] = "HTTP/1.0"
     length = environ.get("CONTENT_LENGTH")
-    if length is not None:
-        if not length:
-            del environ["CONTENT_LENGTH"]
-        elif not (length.isascii() and length.isdigit()):
-            # Caddy 2.6 says of an upload in chunks what Go says of a length that is not known.
-            if length != "-1" or not environ.get("SERVER_SOFTWARE", "").startswith("Caddy/"):
-                raise RemoteProtocolError(f"CONTENT_LENGTH is {length[:40]!r}, not a number")
-            del environ["CONTENT_LENGTH"]
+    if length is not None and not (length.isdecimal() and len(length) <= LENGTH_DIGITS):
+        _drop_length(environ, length)
     if environ.get("CONTENT_TYPE") == "":
         del environ["CONTENT_TYPE"]
     # nginx sends both headers a second time under these names, which PEP 3333 (wsgiref.validate) forbids.
@@ -96,8 +94,10 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
     https = environ.get("HTTPS")
     if (https and https.lower() in ("on", "1")) or (not https and environ.get("REQUEST_SCHEME") == "https"):
         environ["wsgi.url_scheme"] = "https"
-    if "SERVER_NAME" not in environ or "SERVER_PORT" not in environ:
+    if not environ.get("SERVER_NAME") or not environ.get("SERVER_PORT"):
         _name_server(environ, repairs)
+    if environ.get("SCRIPT_NAME") == "/":  # PEP 3333: the root is "", and PATH_INFO begins with the slash
+        environ["SCRIPT_NAME"], environ["PATH_INFO"] = "", "/" + environ.get("PATH_INFO", "").lstrip("/")
     if mount is not None:
         _apply_mount(environ, mount, repairs)
     else:
@@ -112,6 +112,13 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
 # -- one value for each name
 
 
+def _drop_length(environ: Environ, length: str) -> None:
+    """nginx sends an empty CONTENT_LENGTH for none, and Caddy 2.6 -1: a length that is not known, as Go has it."""
+    if length and (length != "-1" or not environ.get("SERVER_SOFTWARE", "").startswith("Caddy/")):
+        raise RemoteProtocolError(f"CONTENT_LENGTH is {length[:40]!r}, not a number of bytes")
+    del environ["CONTENT_LENGTH"]
+
+
 def _join_duplicates(pairs: Pairs, repairs: list[str]) -> Params:
     """nginx and HAProxy send a repeated header as two params; nginx sends an overridden param twice, the last wins."""
     seen: dict[str, str] = {}
@@ -123,10 +130,10 @@ def _join_duplicates(pairs: Pairs, repairs: list[str]) -> Params:
             seen[name] += ("; " if name == "HTTP_COOKIE" else ", ") + value
             if "duplicates" not in repairs:
                 repairs.append("duplicates")
-        elif name == "CONTENT_LENGTH" and value and seen[name] and seen[name] != value:
-            raise RemoteProtocolError(f"two different CONTENT_LENGTH: {seen[name][:40]!r} and {value[:40]!r}")
-        else:
+        elif name != "CONTENT_LENGTH" or not seen[name]:
             seen[name] = value
+        elif value and value != seen[name]:
+            raise RemoteProtocolError(f"two different CONTENT_LENGTH: {seen[name][:40]!r} and {value[:40]!r}")
     return seen
 
 
@@ -142,7 +149,7 @@ def _find_authorization(environ: Environ, repairs: list[str]) -> None:
 def _name_server(environ: Environ, repairs: list[str]) -> None:
     # PEP 3333: SERVER_NAME and SERVER_PORT can never be empty strings.
     host, colon, port = environ.get("HTTP_HOST", "").rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not port.isdecimal():
         host, port = environ.get("HTTP_HOST", ""), "443" if environ["wsgi.url_scheme"] == "https" else "80"
     environ["SERVER_NAME"] = environ.get("SERVER_NAME") or host or "localhost"
     environ["SERVER_PORT"] = environ.get("SERVER_PORT") or port
@@ -150,6 +157,9 @@ def _name_server(environ: Environ, repairs: list[str]) -> None:
 
 
 # -- SCRIPT_NAME and PATH_INFO
+
+
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 def decode_path(uri: str) -> str:
@@ -165,10 +175,8 @@ def decode_path(uri: str) -> str:
         head, *parts = path.split("%")
         decoded = [head]
         for part in parts:
-            try:
-                decoded.append(chr(int(part[:2], 16)) + part[2:])
-            except ValueError:
-                decoded.append("%" + part)
+            code, rest = part[:2], part[2:]
+            decoded.append(chr(int(code, 16)) + rest if len(code) == 2 and _HEX.issuperset(code) else "%" + part)
         path = "".join(decoded)
     if "//" in path or "/." in path:
         path = _resolve_dots(path)
@@ -200,9 +208,6 @@ def _is_under(path: str, mount: str) -> bool:
 def _guess_path(environ: Environ, repairs: list[str]) -> None:
     """The best guess where nobody stated a mount; a configuration that is right is left as it is."""
     script, path = environ.setdefault("SCRIPT_NAME", ""), environ.get("PATH_INFO")
-    if script == "/":  # PEP 3333: the root is "" (and PATH_INFO then begins with the slash)
-        script, path = "", "/" + (path or "").lstrip("/")
-        environ["SCRIPT_NAME"], environ["PATH_INFO"] = script, path
     if path is None:
         environ["PATH_INFO"] = ""
         if script:
@@ -210,7 +215,7 @@ def _guess_path(environ: Environ, repairs: list[str]) -> None:
         elif environ.get("REQUEST_URI"):
             environ["PATH_INFO"] = environ.get("DOCUMENT_URI") or _visible_path(environ)
             repairs.append("path-missing")
-    elif script and path.startswith(script) and _is_under(path, script):
+    elif script and _is_under(path, script):
         shown = environ.get("DOCUMENT_URI") or _visible_path(environ)
         # SCRIPT_NAME + PATH_INFO should be the visitor's path; if PATH_INFO alone is, it repeats SCRIPT_NAME.
         if shown == path or (not shown and environ.get("SERVER_SOFTWARE", "").startswith("Microsoft-IIS")):
@@ -227,7 +232,7 @@ def _split_whole_path(environ: Environ, repairs: list[str]) -> None:
     script, filename = environ["SCRIPT_NAME"], environ.get("SCRIPT_FILENAME", "")
     if filename.startswith("proxy:"):
         # ProxyPass /app/ fcgi://…/ : what both paths end with was passed on, what is before it is the mount.
-        whole = script.replace("%2F", "/").replace("%2f", "/")
+        whole = _with_slashes(script)
         behind = decode_path(filename.partition("://")[2].partition("/")[2].join(("/", "")))
         environ["SCRIPT_NAME"] = whole[: len(whole) - len(_common_tail(whole, behind))]
     elif environ.get("SERVER_SOFTWARE", "").startswith("nginx/"):
@@ -254,11 +259,11 @@ def _common_tail(one: str, other: str) -> str:
 def _undo_rewrite(environ: Environ, repairs: list[str]) -> None:
     """.htaccess sent /shared/app to /shared/index.cgi/app: the script's name is not what the visitor sees."""
     script, path, url = environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["REDIRECT_URL"]
-    if url.startswith(script) and _is_under(url, script):
+    if _is_under(url, script) or environ.get("REDIRECT_STATUS", "200") != "200":  # else it may be an ErrorDocument
         return
     if path and url.endswith(path):
         environ["SCRIPT_NAME"] = url[: -len(path)]
-    elif not path and environ.get("REDIRECT_STATUS") == "200" and url.endswith("/"):
+    elif not path and url.endswith("/"):
         environ["SCRIPT_NAME"], environ["PATH_INFO"] = url.rstrip("/"), "/"
     else:
         return
@@ -267,11 +272,14 @@ def _undo_rewrite(environ: Environ, repairs: list[str]) -> None:
 
 def _decode_slashes(environ: Environ, repairs: list[str]) -> None:
     """Apache decodes all of PATH_INFO but %2F; REQUEST_URI tells a real one from a %252F."""
-    path = environ["PATH_INFO"]
-    decoded = path.replace("%2F", "/").replace("%2f", "/")
-    if decoded != path and _visible_path(environ).endswith(decoded):
+    path, decoded = environ["PATH_INFO"], _visible_path(environ).removeprefix(environ["SCRIPT_NAME"])
+    if decoded != path and _with_slashes(decoded) == _with_slashes(path):
         environ["PATH_INFO"] = decoded
         repairs.append("path-escaped")
+
+
+def _with_slashes(path: str) -> str:
+    return path.replace("%2F", "/").replace("%2f", "/")
 
 
 def _apply_mount(environ: Environ, mount: str, repairs: list[str]) -> None:
@@ -283,19 +291,20 @@ def _apply_mount(environ: Environ, mount: str, repairs: list[str]) -> None:
         if visible and visible in (path, script):
             whole = visible  # one of the two holds the whole path already
         rewritten = environ.get("REDIRECT_URL", "") if environ.get("REDIRECT_STATUS", "200") == "200" else ""
-        candidates = (rewritten, whole, visible, path)
-        whole = next((one for one in candidates if one and _is_under(one, mount)), "")
-        if not whole:
+        candidates = [one for one in (rewritten, whole, visible, path) if one] or [""]
+        under = [one for one in candidates if _is_under(one, mount)]
+        if not under:
             raise RemoteProtocolError(
                 f"the path {(visible or script + path)[:200]!r} is outside the mount {mount!r}: the web server passes "
                 "on more than --mount says, or --mount is not the path at which it serves the application",
                 status_hint="404 Not Found",
             )
+        whole = under[0]
     environ["SCRIPT_NAME"], environ["PATH_INFO"] = mount, whole[len(mount) :]
+    if script != mount or path != environ["PATH_INFO"]:
+        repairs.append("path-mount")
     if "%" in whole:
         _decode_slashes(environ, repairs)
-    elif script != mount or path != environ["PATH_INFO"]:
-        repairs.append("path-mount")
 
 
 def check_mount(mount: str) -> str:
