@@ -238,9 +238,9 @@ def test_the_mount_wins() -> None:
 # What it costs.
 
 WEIGHT = {
-    "__future__", "gateway", "gateway.entry", "gateway.errors", "gateway.events", "gateway.limits", "gateway.head",
-    "gateway.environ", "gateway.exchange", "gateway.apps", "gateway.apps.wsgi", "gateway.protocols", "gateway.protocols.cgi",
-    "gateway.workers", "gateway.workers.once",
+    "__future__", "gateway", "gateway.entry", "gateway.errors", "gateway.events", "gateway.limits",
+    "gateway.head", "gateway.environ", "gateway.exchange", "gateway.apps", "gateway.apps.wsgi",
+    "gateway.protocols", "gateway.protocols.cgi", "gateway.workers", "gateway.workers.once",
 }  # fmt: skip
 
 
