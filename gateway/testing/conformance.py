@@ -232,7 +232,7 @@ CONFORMANCE: list[Case] = [
     Case("write() comes before the body", app.writes, answers(body=b"written, written again, returned")),
     Case("every byte comes back", gives(_BYTES), answers(body=_BYTES)),
     Case("a big block comes back", gives(BIG), answers(body=BIG)),
-    Case("many small blocks come back", gives(*[BIG[:16]] * (len(BIG) // 16)), answers(body=BIG)),
+    Case("many small blocks come back", gives(*[b"16 bytes of text"] * 9999), answers(body=b"16 bytes of text" * 9999)),
     Case("a file comes back", app.wraps_a_file, answers(body=BIG)),
     Case("Content-Length stays", gives(b"four", headers=_length(4)), answers(body=b"four", content_length=["4"])),
     Case("the status stays", gives(status="418 I'm a teapot"), answers("418 I'm a teapot")),
