@@ -107,7 +107,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     def _end(self) -> None:
         """The SystemExit that follows is this worker's, not the application's."""
         if self.core is not None:
-            self.core.stopping = True
+            self.core.interrupted = True
 
     # -- hooks and access log
 
@@ -147,7 +147,7 @@ class _RequestView:
     """A request as gunicorn's hooks and logger look at it; hooks may add attributes."""
 
     def __init__(self, environ: Environ) -> None:
-        self.uri: str = environ.get("REQUEST_URI", environ["PATH_INFO"])
+        self.uri: str = environ["REQUEST_URI" if "REQUEST_URI" in environ else "PATH_INFO"]
         environ.setdefault("RAW_URI", self.uri)  # where gunicorn's access log finds it
         self.path, _, self.query = self.uri.partition("?")
         self.method = environ["REQUEST_METHOD"]

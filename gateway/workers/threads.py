@@ -26,13 +26,11 @@ if TYPE_CHECKING:
     from gateway.exchange import Exchange, Log
     from gateway.limits import Limits
 
-_TICK = 1.0
-"""Seconds between two looks at the clock: heartbeats, timeouts."""
+_TICK = 1.0  # seconds between two looks at the clock, at most: heartbeats, timeouts
 _STOPPING_TICK = 0.05
 _PAUSE = 0.25
 """Seconds a kept connection must have been silent before a stopping worker closes it: a request may be on its way."""
-_OVERRAN = float("inf")
-"""When a request began that ran longer than ``request_timeout``: it is given up and reported no more."""
+_OVERRAN = float("inf")  # "began" so a request that ran longer than request_timeout: it is reported no more
 
 
 class ThreadsWorker:
@@ -52,6 +50,7 @@ class ThreadsWorker:
         self.limits = limits
         self.log = log
         self.stopping = False
+        self.interrupted = False  # set by a signal handler whose SystemExit ends the worker, not just a request
         self.peers: dict[int, Peer] = {}
         self._run = run
         self._listeners = {sock.fileno(): sock for sock in listeners}
@@ -66,6 +65,7 @@ class ThreadsWorker:
         self._ready: deque[int] = deque()  # reported by the poller, and not yet served; the leader's
         self._wakeup = WakeUp()
         self._lock = threading.Lock()  # one thread at a time ticks, pauses, drains
+        self._pace = min(_TICK, limits.request_timeout / 2 or _TICK)  # seconds between two looks at the clock
         self._ticked = 0.0
         self._paused = False
         self._stop_at = 0.0  # monotonic seconds after which a stopping worker waits no longer
@@ -99,6 +99,7 @@ class ThreadsWorker:
     def stop(self) -> None:
         """Take no new connections, finish what is begun; for signal handlers and other threads."""
         self.stopping = True
+        self._pace = _STOPPING_TICK
         self._wakeup.ring()
 
     def _supervise(self) -> None:
@@ -112,7 +113,7 @@ class ThreadsWorker:
             thread.start()
         while (alive := [thread for thread in threads if thread.is_alive()]) and not self._is_over():
             self._tick()
-            self._relay.look(_STOPPING_TICK if self.stopping else _TICK)
+            self._relay.look(self._pace)
         self._wakeup.ring()
         until = time.monotonic() + _TICK  # only a thread that is stuck stays longer
         for thread in alive:
@@ -131,7 +132,7 @@ class ThreadsWorker:
     def _serve_in_turn(self, relay: Relay) -> None:
         """One of several threads: lead whenever it is its turn."""
         while not self._is_over():
-            if relay.lead(_STOPPING_TICK if self.stopping else _TICK):
+            if relay.lead(self._pace):
                 try:
                     self._lead(None)
                 finally:
@@ -149,7 +150,7 @@ class ThreadsWorker:
         while not self._is_over():
             try:
                 if not ready:
-                    ready.extend(wait(_STOPPING_TICK if self.stopping else _TICK))
+                    ready.extend(wait(self._pace))
             except (OSError, ValueError):
                 if self._is_over():
                     return  # the owner closed the poller: graceful_timeout is past
@@ -160,8 +161,8 @@ class ThreadsWorker:
                 if peer is not None:
                     peer.owned = True
                     self._serve(peer)
-                elif fd in self._listeners:
-                    self._accept(self._listeners[fd])
+                elif (listener := self._listeners.get(fd)) is not None:
+                    self._accept(listener)
                 elif fd == self._wakeup.fd:
                     self._on_wake()
                 if relay is not None and not relay.leads():
@@ -187,19 +188,24 @@ class ThreadsWorker:
         except (BlockingIOError, ConnectionAbortedError):
             return  # another process was faster, or the peer went away
         except OSError as error:
-            # EMFILE, ENFILE, ENOBUFS, ENOMEM: wait until something is given back.
-            self.log.error("cannot accept connections: %s; trying again in a second", error.strerror)
-            self._pause()
+            if not self.stopping:  # EMFILE, ENFILE, ENOBUFS, ENOMEM: wait until something is given back
+                self.log.error("cannot accept connections: %s; trying again in a second", error.strerror)
+                self._pause()
             return
-        if self._allowed is not None and not peer_allowed(name, self._allowed):
-            self.log.warning("refused a connection from %s: not in FCGI_WEB_SERVER_ADDRS", describe_peer(sock))
-            sock.close()
+        peer = self._admit(sock, name)
+        if peer is None:
             return
-        peer = Peer(sock, self._connect(), self)
-        self.peers[peer.fd] = peer
         if len(self.peers) >= self.limits.connections:
             self._pause()
         self._serve(peer)
+
+    def _admit(self, sock: socket.socket, name: object) -> Peer | None:
+        if self._allowed is not None and not peer_allowed(name, self._allowed):
+            self.log.warning("refused a connection from %s: not in FCGI_WEB_SERVER_ADDRS", describe_peer(sock))
+            sock.close()
+            return None
+        peer = self.peers[sock.fileno()] = Peer(sock, self._connect(), self)
+        return peer
 
     def _serve(self, peer: Peer) -> None:
         """The peer can be read, or was just accepted: go on with it as far as it goes."""
@@ -219,7 +225,7 @@ class ThreadsWorker:
             keep = False
         except BaseException as error:
             # sys.exit() in the application ends its request, which has its answer; in a signal handler, the worker.
-            if isinstance(error, KeyboardInterrupt) or self.stopping:
+            if isinstance(error, KeyboardInterrupt) or self.interrupted:
                 raise
             keep = False
         if keep:
@@ -236,7 +242,8 @@ class ThreadsWorker:
         connection = peer.connection
         if not data:
             if not connection.idle:
-                self.log.info("%s: hung up before its request was whole", describe_peer(peer.sock))
+                connection.receive_eof()  # raises, and says where, unless it only gave up
+                self.log.info("%s: hung up before the body of its request was whole", describe_peer(peer.sock))
             return False
         try:
             peer.feed(data)
@@ -290,8 +297,8 @@ class ThreadsWorker:
         self.log.warning("%s: %s", describe_peer(peer.sock), error)
         try:
             peer.reply()
-        except RequestAborted as failure:
-            self.log.info("%s: %s", describe_peer(peer.sock), failure)
+        except RequestAborted:
+            return  # it is gone, or reads nothing, and the log says what it did
 
     def blame(self, peer: Peer) -> None:
         """An exception that neither the application nor the web server is to blame for."""
@@ -343,7 +350,7 @@ class ThreadsWorker:
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now - self._ticked < (_STOPPING_TICK if self.stopping else _TICK):
+        if now - self._ticked < self._pace:
             return
         with self._lock:
             self._ticked = now
@@ -378,7 +385,7 @@ class ThreadsWorker:
                 )  # fmt: skip
                 self._cut(peer)
         elif (limits.keepalive_timeout and silent > limits.keepalive_timeout) or (self.stopping and silent > _PAUSE):
-            if not self._has_spoken(peer):
+            if not (self._has_spoken(peer) or peer.owned):
                 self._cut(peer)
 
     def _has_spoken(self, peer: Peer) -> bool:
@@ -432,12 +439,12 @@ class ThreadsWorker:
         self._stop_at = now + self.limits.graceful_timeout
         if self._stuck() == self._threads:
             return
-        for listener in self._listeners.values():
+        for listener in [self._listeners.pop(fd) for fd in list(self._listeners)]:
             for _ in range(self.limits.connections - len(self.peers)):
                 try:
-                    sock, _ = listener.accept()
+                    peer = self._admit(*listener.accept())
                 except OSError:
                     break  # the queue is empty
-                peer = Peer(sock, self._connect(), self)
-                self.peers[peer.fd] = peer
-                self._watch(peer)
+                if peer is not None:
+                    self._watch(peer)
+            listener.close()  # who comes now is refused, and so may ask another server
