@@ -94,7 +94,7 @@ class Log:
     @property
     def lines(self) -> list[tuple[str, str]]:
         """All there is so far."""
-        return [tuple(json.loads(line)) for line in self._path.read_text("utf-8").splitlines()]
+        return [tuple(json.loads(line)) for line in self._path.read_text("utf-8").split("\n")[:-1]]
 
     def wait(self, *, count: int = 1) -> list[tuple[str, str]]:
         """All lines, once there are as many as that."""
