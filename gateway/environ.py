@@ -37,7 +37,7 @@ ADVICE = {
 }  # fmt: skip
 """For each repair, what was wrong and how to configure it away."""
 
-_QUIET = frozenset(("duplicates", "proxy", "path-escaped"))
+_QUIET = frozenset(("duplicates", "proxy", "path-escaped", "path-rewritten"))
 """Repairs of what front ends do by nature; no configuration lacks a line."""
 
 
