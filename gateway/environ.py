@@ -7,6 +7,8 @@ lacks.
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from gateway.errors import RemoteProtocolError
 from gateway.limits import LENGTH_DIGITS
 
@@ -201,7 +203,12 @@ def _visible_path(environ: Environ) -> str:
     return decode_path(uri) if uri else ""
 
 
-def _is_under(path: str, mount: str) -> bool:
+def is_under(path: str, mount: str) -> bool:
+    """Is a path the mount itself, or below it?
+
+    >>> is_under("/app/x", "/app"), is_under("/apple", "/app")
+    (True, False)
+    """
     return path.startswith(mount) and path[len(mount) : len(mount) + 1] in ("", "/")
 
 
@@ -215,7 +222,7 @@ def _guess_path(environ: Environ, repairs: list[str]) -> None:
         elif environ.get("REQUEST_URI"):
             environ["PATH_INFO"] = environ.get("DOCUMENT_URI") or _visible_path(environ)
             repairs.append("path-missing")
-    elif script and _is_under(path, script):
+    elif script and is_under(path, script):
         shown = environ.get("DOCUMENT_URI") or _visible_path(environ)
         # SCRIPT_NAME + PATH_INFO should be the visitor's path; if PATH_INFO alone is, it repeats SCRIPT_NAME.
         if shown == path or (not shown and environ.get("SERVER_SOFTWARE", "").startswith("Microsoft-IIS")):
@@ -259,7 +266,7 @@ def _common_tail(one: str, other: str) -> str:
 def _undo_rewrite(environ: Environ, repairs: list[str]) -> None:
     """.htaccess sent /shared/app to /shared/index.cgi/app: the script's name is not what the visitor sees."""
     script, path, url = environ["SCRIPT_NAME"], environ["PATH_INFO"], environ["REDIRECT_URL"]
-    if _is_under(url, script) or environ.get("REDIRECT_STATUS", "200") != "200":  # else it may be an ErrorDocument
+    if is_under(url, script) or environ.get("REDIRECT_STATUS", "200") != "200":  # else it may be an ErrorDocument
         return
     if path and url.endswith(path):
         environ["SCRIPT_NAME"] = url[: -len(path)]
@@ -292,7 +299,7 @@ def _apply_mount(environ: Environ, mount: str, repairs: list[str]) -> None:
             whole = visible  # one of the two holds the whole path already
         rewritten = environ.get("REDIRECT_URL", "") if environ.get("REDIRECT_STATUS", "200") == "200" else ""
         candidates = [one for one in (rewritten, whole, visible, path) if one] or [""]
-        under = [one for one in candidates if _is_under(one, mount)]
+        under = [one for one in candidates if is_under(one, mount)]
         if not under:
             raise RemoteProtocolError(
                 f"the path {(visible or script + path)[:200]!r} is outside the mount {mount!r}: the web server passes "
@@ -357,3 +364,22 @@ def build_params(environ: Environ) -> dict[str, str]:
         params["HTTPS"] = "on"
         params["REQUEST_SCHEME"] = "https"
     return params
+
+
+def redirected(environ: Environ, location: str, mount: str) -> Environ:
+    """The request that a local redirect stands for: a GET of that path, without a body (RFC 3875 §6.2.2)."""
+    path = decode_path(location)
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(("CONTENT_", "HTTP_CONTENT_")) and name not in _OF_THIS_REQUEST
+    }
+    return kept | {
+        "REQUEST_METHOD": "HEAD" if environ["REQUEST_METHOD"] == "HEAD" else "GET", "REQUEST_URI": location,
+        "SCRIPT_NAME": mount, "PATH_INFO": path[len(mount) :], "QUERY_STRING": location.partition("?")[2],
+        "wsgi.input": BytesIO(),
+    }  # fmt: skip
+
+
+_OF_THIS_REQUEST = frozenset(("HTTP_TRANSFER_ENCODING", "RAW_URI", "wsgi.input_terminated"))
+"""What a redirected request does not inherit, beside its body's headers."""

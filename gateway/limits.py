@@ -37,6 +37,8 @@ class Limits:
     # What an application, script or upstream may send us.
     head_size = 64 * 1024
     """The response head of a script or an upstream.  nginx fastcgi_buffer_size 4k–8k, Apache 8190 a line."""
+    local_redirects = 10
+    """Local redirects of one request (RFC 3875 §6.2.2).  Apache: LimitInternalRecursion 10, nginx likewise."""
     # Time.
     receive_timeout = 60.0
     """Between two reads of one request that has begun.  nginx: client_body_timeout 60s, fastcgi_send_timeout 60s."""

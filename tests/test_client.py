@@ -16,7 +16,7 @@ import pytest
 import webtest
 import webtest.lint
 
-from gateway.client import LOCAL_REDIRECTS, Client
+from gateway.client import Client
 from gateway.client.upstream import Upstream
 from gateway.errors import ConfigError, LocalProtocolError
 from gateway.events import (
@@ -30,6 +30,7 @@ from gateway.events import (
     Response,
     ResponseBody,
 )
+from gateway.limits import Limits
 from gateway.protocols import connection_class
 from gateway.protocols.fastcgi import STDOUT, Connection, encode_record
 from tests.fastcgi_upstream import END, OK, Answer, Peer, Upstreams, echo, respond
@@ -379,7 +380,7 @@ def test_a_local_redirect_of_a_head_request_is_one(start: Upstreams) -> None:
 def test_local_redirects_that_go_round_in_a_circle_end(start: Upstreams, caplog: pytest.LogCaptureFixture) -> None:
     client, _ = start(redirect_to("/first"))
     assert ask(client, "/first").status == "502 Bad Gateway"
-    assert f"more than {LOCAL_REDIRECTS} local redirects, the last one to '/first'" in caplog.text
+    assert f"more than {Limits.local_redirects} local redirects (limit local_redirects), the last one to '/first'" in caplog.text
 
 
 # What else a Client is

@@ -249,7 +249,7 @@ class TestLocalRedirect:
 
     def test_ends_after_ten(self, program: Program, caplog: pytest.LogCaptureFixture) -> None:
         assert ask(CGIScript(program(self.PROGRAM)), "/loop", SCRIPT_NAME="/app").status == "500 Internal Server Error"
-        assert "more than 10 local redirects, the last to /app/loop" in caplog.text
+        assert "more than 10 local redirects (limit local_redirects), the last to /app/loop" in caplog.text
 
     def test_elsewhere_is_handed_to_the_site(self, program: Program) -> None:
         def site(environ: dict[str, Any], start_response: Any) -> list[bytes]:

@@ -7,7 +7,15 @@ import os
 from gateway.address import connect, parse_connect
 from gateway.client.forwarding import Body, Forwarding
 from gateway.client.upstream import BAD_GATEWAY, TIMED_OUT, Pool, Upstream
-from gateway.environ import base_environ, build_environ, build_params, decode_path, encode_path
+from gateway.environ import (
+    base_environ,
+    build_environ,
+    build_params,
+    decode_path,
+    encode_path,
+    is_under,
+    redirected,
+)
 from gateway.errors import RemoteProtocolError
 from gateway.events import WEB_SERVER, Ping, Pong
 from gateway.head import HOP_BY_HOP
@@ -24,8 +32,6 @@ if TYPE_CHECKING:
 
     StartResponse: TypeAlias = Callable[..., object]
 
-LOCAL_REDIRECTS = 10
-"""How often one request is redirected locally.  Apache: LimitInternalRecursion 10; nginx: 10 internal redirects."""
 IDEMPOTENT = ("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE")
 """Methods that may be repeated when a connection breaks (RFC 9110 §9.2.2)."""
 
@@ -100,17 +106,18 @@ class Client:
 
     def _forward(self, environ: Environ) -> Forwarding:
         """Ask, and ask again while the answer is a local redirect (RFC 3875 §6.2.2)."""
-        for _ in range(LOCAL_REDIRECTS + 1):
+        for _ in range(self.limits.local_redirects + 1):
             forwarding = self._ask(environ)
             location = forwarding.response.local_redirect
             if not location:
                 return forwarding
             for _ in forwarding:
                 pass  # it has no body; at its end the connection is free
-            environ = _redirected(environ, location)
+            mount = environ.get("SCRIPT_NAME", "")
+            environ = redirected(environ, location, mount if is_under(decode_path(location), mount) else "")
         raise RemoteProtocolError(
-            f"{self.address}: more than {LOCAL_REDIRECTS} local redirects, the last one to {location!r}: the Location "
-            "of one of them leads back",
+            f"{self.address}: more than {self.limits.local_redirects} local redirects (limit local_redirects), the "
+            f"last one to {location!r}: the Location of one of them leads back",
             status_hint=BAD_GATEWAY,
         )
 
@@ -213,15 +220,3 @@ def _name_script(params: Params, path: str, *, root: str, index: str) -> None:
     params["SCRIPT_NAME"] = params.get("SCRIPT_NAME", "") + script
     params["PATH_TRANSLATED"] = info and root + info
     params["REDIRECT_STATUS"] = "200"  # php-cgi runs nothing without: a web server sent this (cgi.force_redirect)
-
-
-def _redirected(environ: Environ, location: str) -> Environ:
-    """The request that a local redirect stands for: a GET of that path, without a body (RFC 3875 §6.2.2)."""
-    path, mount = decode_path(location), environ.get("SCRIPT_NAME", "")
-    if path != mount and not path.startswith(mount + "/"):
-        mount = ""
-    left_out = ("CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "RAW_URI", "wsgi.input_terminated")
-    return {name: value for name, value in environ.items() if name not in left_out} | {
-        "REQUEST_METHOD": "HEAD" if environ["REQUEST_METHOD"] == "HEAD" else "GET", "REQUEST_URI": location,
-        "SCRIPT_NAME": mount, "PATH_INFO": path[len(mount) :], "QUERY_STRING": location.partition("?")[2],
-    }  # fmt: skip

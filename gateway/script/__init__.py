@@ -6,13 +6,12 @@ and hands its response to whatever WSGI server asked.
 
 from __future__ import annotations
 
-import io
 import os
 import posixpath
 import subprocess
 from urllib.parse import unquote_to_bytes
 
-from gateway.environ import build_params, check_mount, decode_path
+from gateway.environ import build_params, check_mount, decode_path, is_under, redirected
 from gateway.errors import ConfigError, ProtocolError, RemoteProtocolError, RequestAborted, ScriptError
 from gateway.limits import Limits
 from gateway.script.body import Body
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
 
 PASS_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 """What a program gets of our own environment.  Apache: PATH, LD_LIBRARY_PATH, and what PassEnv names."""
-
-REDIRECTS = 10
-"""Local redirects of one request, one after the other.  Apache: LimitInternalRecursion 10."""
 
 
 class CGIScript:
@@ -113,7 +109,7 @@ class CGIScript:
         params = build_params(environ)
         if self._script_name is not None:
             whole = params["SCRIPT_NAME"] + params["PATH_INFO"]
-            if not _is_under(whole, self._script_name):
+            if not is_under(whole, self._script_name):
                 raise RemoteProtocolError(
                     f"the path {whole[:200]!r} is outside script_name={self._script_name!r}: correct it, or let the "
                     "server send here only what is under it",
@@ -150,10 +146,10 @@ class CGIScript:
 
     def _start(self, params: dict[str, str], body: Body, environ: Environ) -> Run:
         try:
-            if environ.get("gateway.redirects", 0) > REDIRECTS:
+            if environ.get("gateway.redirects", 0) > self.limits.local_redirects:
                 raise ScriptError(
-                    f"{self.path}: more than {REDIRECTS} local redirects, the last to {params['REQUEST_URI']}: the "
-                    "Location of one of them leads back to an earlier one",
+                    f"{self.path}: more than {self.limits.local_redirects} local redirects (limit local_redirects), "
+                    f"the last to {params['REQUEST_URI']}: the Location of one of them leads back to an earlier one",
                     status_hint="500 Internal Server Error",
                 )
             process = self._spawn(params, stdin=subprocess.PIPE if body.left else subprocess.DEVNULL)
@@ -187,23 +183,14 @@ class CGIScript:
         """Who answers a local redirect, and what it is asked; None if the visitor is to go there."""
         if not location or "#" in location:  # only the visitor can follow a fragment
             return None
-        path, query = decode_path(location), location.partition("?")[2]
         app: WSGIApplication = self
-        if not _is_under(path, script_name):
+        if not is_under(decode_path(location), script_name):
             if "gateway.redirect" not in environ:
                 return None
             app, script_name = environ["gateway.redirect"], ""
-        redirected = {
-            name: value
-            for name, value in environ.items()
-            if not name.startswith(("CONTENT_", "HTTP_CONTENT_")) and name not in ("HTTP_TRANSFER_ENCODING", "RAW_URI")
-        }
-        redirected["REQUEST_METHOD"] = "HEAD" if environ["REQUEST_METHOD"] == "HEAD" else "GET"
-        redirected["SCRIPT_NAME"], redirected["PATH_INFO"] = script_name, path[len(script_name) :]
-        redirected["REQUEST_URI"], redirected["QUERY_STRING"] = location, query
-        redirected["wsgi.input"] = io.BytesIO()
-        redirected["gateway.redirects"] = environ.get("gateway.redirects", 0) + 1
-        return app, redirected
+        onward = redirected(environ, location, script_name)
+        onward["gateway.redirects"] = environ.get("gateway.redirects", 0) + 1
+        return app, onward
 
     def _refuse(self, error: Exception, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """One log line, and a clean page that tells the visitor no more than the status."""
@@ -237,7 +224,3 @@ def search_words(params: Mapping[str, str]) -> list[bytes]:
     words = [unquote_to_bytes(word.encode("latin-1")) for word in query.split("+")]
     usable = all(word and b"\0" not in word and not word.lstrip().startswith(b"-") for word in words)
     return words if usable else []
-
-
-def _is_under(path: str, script_name: str) -> bool:
-    return path == script_name or path.startswith(script_name + "/")
