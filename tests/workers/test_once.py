@@ -194,12 +194,12 @@ def test_a_body_that_ends_early_is_a_bad_request(cgi: CGIProcess) -> None:
     assert "Traceback" not in done.errors
 
 
-@pytest.mark.parametrize("length", ["four", "-4", "4, 4", "\u0664"])
+@pytest.mark.parametrize("length", ["four", "-4", "4, 4", "\xb2"])
 def test_a_length_that_is_no_number_is_a_bad_request_and_one_line(cgi: CGIProcess, length: str) -> None:
     done = cgi(echo, b"body", REQUEST_METHOD="POST", CONTENT_LENGTH=length)
     assert done.head[0] == b"Status: 400 Bad Request"
     (line,) = done.errors.splitlines()
-    assert line.startswith(f"gateway: refused with 400 Bad Request: CONTENT_LENGTH is {length!r}")
+    assert line.startswith(f"gateway: refused with 400 Bad Request: CONTENT_LENGTH is {length!r}, not a number")
 
 
 def test_an_open_stdin_is_not_waited_for() -> None:
