@@ -136,8 +136,9 @@ class ErrorStream:
             self.write(line)
 
     def flush(self) -> None:
-        """Send it now."""
-        self._exchange.flush()
+        """Send it now, if it is not in our own log already."""
+        if not self._exchange.ended:
+            self._exchange.flush()
 
 
 class Exchange:
@@ -146,7 +147,7 @@ class Exchange:
     __slots__ = (
         "connection", "request", "peer", "limits", "log", "body", "filter_data", "complete", "aborted", "too_large",
         "expected", "is_head", "head_sent", "ended", "failed", "sent", "status", "headers",
-        "_streaming", "_left", "_no_content", "_unpushed",
+        "_streaming", "_left", "_excess", "_no_content", "_unpushed",
     )  # fmt: skip
 
     def __init__(self, request: Request, connection: Connection, *, peer: Peer, limits: Limits, log: Log) -> None:
@@ -169,6 +170,7 @@ class Exchange:
         """Bytes of the response body that were sent."""
         self._streaming = self._no_content = False
         self._left: int | None = None  # bytes of the body that Content-Length still promises
+        self._excess = 0  # bytes of the body beyond what it promised
         self._unpushed = 0
 
     def __repr__(self) -> str:
@@ -228,11 +230,11 @@ class Exchange:
         """The next bytes of a streamed body, b"" at its end."""
         body = self.body
         assert body is not None  # open_body() made it
-        while not body.chunks and not self.complete:
+        while not (body.chunks or self.complete or self.too_large):
             self.connection.send(BodyWanted(wanted, self.request.request_id))
             self.peer.pull()
-            if self.too_large:
-                raise RequestAborted(f"the request body is longer than limit body_size={self.limits.body_size}")
+        if self.too_large:
+            raise RequestAborted(f"the request body is longer than limit body_size={self.limits.body_size}")
         if self.aborted:
             raise RequestAborted("the web server gave the request up before its body was whole")
         if self.expected is not None and (
@@ -276,9 +278,7 @@ class Exchange:
         size = len(data)
         if self._left is not None:
             if size > self._left:
-                self.log.error(
-                    "the application sent %d bytes more than its Content-Length; they were cut off", size - self._left
-                )
+                self._excess += size - self._left
                 data, size = data[: self._left], self._left
             self._left -= size
         self.sent += size
@@ -313,6 +313,8 @@ class Exchange:
         if self.ended:
             return
         self.ended = True
+        if self._excess:
+            self.log.error("the application sent %d bytes beyond its Content-Length; they were cut off", self._excess)
         self.connection.send(EndOfResponse(self.request.request_id, app_status))
         self.peer.push()
 
