@@ -6,8 +6,9 @@ import sys
 
 from gateway.environ import ADVICE, base_environ, build_environ, check_mount, needs_advice
 from gateway.errors import ApplicationError, RemoteProtocolError, RequestAborted
-from gateway.events import AUTHORIZER, FILTER
-from gateway.exchange import BLOCK, ErrorStream
+from gateway.events import AUTHORIZER, FILTER, RESPONDER
+from gateway.exchange import BLOCK, ErrorStream, Spool
+from gateway.head import is_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,19 +46,17 @@ class _Call:
         self._exchange = exchange
         self._started = False
 
-    def start_response(
-        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
-    ) -> Callable[[bytes], None]:
+    def start_response(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Callable[[bytes], None]:
         """PEP 3333, "The start_response() Callable"."""
-        if exc_info:
+        if exc_info and exc_info[1] is not None:
             try:
-                if self._exchange.head_sent and exc_info[1] is not None:
+                if self._exchange.head_sent:
                     raise exc_info[1].with_traceback(exc_info[2])
             finally:
                 exc_info = None  # no circular reference
         elif self._started:
             raise ApplicationError("start_response() was called twice without exc_info (PEP 3333)")
-        if status not in _good_statuses:
+        if status.__class__ is not str or status not in _good_statuses:
             _check_status(status)
         if headers.__class__ is not list:
             raise ApplicationError(f"response headers are a {type(headers).__name__}, not a list (PEP 3333)")
@@ -67,9 +66,8 @@ class _Call:
 
     def write(self, data: bytes) -> None:
         """PEP 3333, "The write() Callable": sent before it returns."""
-        if data:
-            self.send(data)
-            self._exchange.flush()
+        self.send(data)
+        self._exchange.flush()
 
     def send(self, block: bytes) -> None:
         """One block of the body."""
@@ -89,6 +87,7 @@ class _Call:
         self._exchange.end()
 
 
+_TOO_LARGE = "413 Content Too Large"
 _good_statuses = {"200 OK", "302 Found", "304 Not Modified", "404 Not Found"}
 
 
@@ -96,7 +95,7 @@ def _check_status(status: str) -> None:
     # PEP 3333: "a status string of the form '999 Message here'"
     if not isinstance(status, str):
         raise ApplicationError(f"status is a {type(status).__name__}, not a native string (PEP 3333)")
-    if not (status[:3].isdecimal() and status.isascii() and "100" <= status[:3] and status[3:4] in (" ", "")):
+    if not is_status(status):
         raise ApplicationError(f"status {status[:60]!r} is not of the form '200 OK' (PEP 3333)")
     if len(_good_statuses) < 200 and status.isprintable():
         _good_statuses.add(status)
@@ -105,14 +104,13 @@ def _check_status(status: str) -> None:
 class WSGIRunner:
     """Runs one WSGI application for one exchange after the other; a worker calls it with each.
 
-    ``mount`` is as in :func:`gateway.environ.build_environ`.  ``before(environ)`` and ``after(environ, exchange)`` are
-    called around each run if given: access logs, hooks.
+    ``mount`` is as in :func:`gateway.environ.build_environ`.  ``after(environ, exchange)`` is called after each run if
+    given: access logs, hooks.
     """
 
     def __init__(
         self, app: WSGIApplication, *, log: Log, mount: str | None = None, multithread: bool = False,
         multiprocess: bool = False, run_once: bool = False,
-        before: Callable[[Environ], None] | None = None,
         after: Callable[[Environ, Exchange], None] | None = None,
     ) -> None:  # fmt: skip
         self.app = app
@@ -121,7 +119,6 @@ class WSGIRunner:
         self._base = base_environ(multithread=multithread, multiprocess=multiprocess, run_once=run_once)
         self._base["wsgi.file_wrapper"] = FileWrapper
         self._advised: set[str] = set()
-        self._before = before
         self._after = after
 
     def __call__(self, exchange: Exchange) -> None:
@@ -131,37 +128,35 @@ class WSGIRunner:
         except RemoteProtocolError as error:
             self._ending(exchange, exchange.refuse, error)
             return
-        if self._before is not None:
-            self._before(environ)
         try:
             self._run(exchange, environ)
         finally:
             if self._after is not None:
-                self._after(environ, exchange)
+                self._guard(exchange, environ, self._after, environ, exchange)
 
     def _environ(self, exchange: Exchange) -> Environ:
         request = exchange.request
         environ = build_environ(request.params, self._base, self._mount, repeated=request.repeated)
         if exchange.too_large:
             raise RemoteProtocolError(
-                f"the request body is longer than limit body_size={exchange.limits.body_size}",
-                status_hint="413 Content Too Large",
+                f"the request body is longer than limit body_size={exchange.limits.body_size}", status_hint=_TOO_LARGE
             )
         length = environ.get("CONTENT_LENGTH")
         if length is not None and request.role != AUTHORIZER:
             exchange.expected = int(length)
-            if exchange.complete and not exchange.aborted and exchange.body_size != exchange.expected:
-                raise RemoteProtocolError(f"the body has {exchange.body_size} bytes, CONTENT_LENGTH says {length}")
+            size = exchange.body_size
+            if size > exchange.expected or (size < exchange.expected and exchange.complete and not exchange.aborted):
+                raise RemoteProtocolError(f"the body has {size} bytes, CONTENT_LENGTH says {length}")
         elif exchange.complete and exchange.body is not None:
             # A chunked upload arrived whole: applications that look for a length find it.
             environ["CONTENT_LENGTH"] = str(exchange.body_size)
         exchange.is_head = environ["REQUEST_METHOD"] == "HEAD"
         environ["wsgi.input"] = exchange.open_body()
         environ["wsgi.errors"] = ErrorStream(exchange) if exchange.connection.error_channel else sys.stderr
-        if request.role != 1:
+        if request.role != RESPONDER:
             environ["gateway.role"] = request.role
-            if request.role == FILTER and exchange.filter_data is not None:
-                environ["gateway.filter_data"] = exchange.filter_data.open()
+        if request.role == FILTER:
+            environ["gateway.filter_data"] = (exchange.filter_data or Spool(0)).open()
         if environ["gateway.repairs"]:
             self._advise(environ["gateway.repairs"])
         return environ
@@ -185,10 +180,10 @@ class WSGIRunner:
                     exchange.set_length(len(result[0]))
                 for block in result:
                     call.send(block)
-            elif isinstance(result, (str, bytes)):
+            elif result is None or isinstance(result, (str, bytes)):
                 raise ApplicationError(
                     f"the application returned {type(result).__name__}, not an iterable of bytes (PEP 3333): "
-                    "put it in a list"
+                    "let it return a list"
                 )
             else:
                 for block in result:
@@ -198,7 +193,7 @@ class WSGIRunner:
             call.finish()
         except RequestAborted as error:
             self._log.info("%s %s: %s", environ["REQUEST_METHOD"], environ.get("REQUEST_URI", ""), error)
-            self._ending(exchange, exchange.fail, "400 Bad Request")
+            self._ending(exchange, exchange.fail, _TOO_LARGE if exchange.too_large else "400 Bad Request")
         except Exception as error:
             self._report(exchange, environ, error)
             self._ending(exchange, exchange.fail, "500 Internal Server Error")
@@ -207,12 +202,15 @@ class WSGIRunner:
             self._ending(exchange, exchange.fail, "500 Internal Server Error")
             raise
         finally:
-            close = getattr(result, "close", None)
-            if close is not None:
-                try:
-                    close()
-                except Exception as error:
-                    self._report(exchange, environ, error)
+            if result.__class__ is not list and hasattr(result, "close"):
+                self._guard(exchange, environ, result.close)
+
+    def _guard(self, exchange: Exchange, environ: Environ, call: Callable[..., object], *arguments: object) -> None:
+        """Call what must not harm the worker when the response is over."""
+        try:
+            call(*arguments)
+        except Exception as error:
+            self._report(exchange, environ, error)
 
     def _ending(self, exchange: Exchange, how: Callable[[Any], None], why: object) -> None:
         """Say a last word to a web server that may no longer listen."""
