@@ -39,8 +39,8 @@ ADVICE = {
 }  # fmt: skip
 """For each repair, what was wrong and how to configure it away."""
 
-_QUIET = frozenset(("duplicates", "proxy", "path-escaped", "path-rewritten"))
-"""Repairs of what front ends do by nature; no configuration lacks a line."""
+_QUIET = frozenset(("duplicates", "proxy", "path-escaped", "path-rewritten", "path-mount"))
+"""Repairs of what front ends do by nature, or that --mount asks for; no configuration lacks a line."""
 
 
 def needs_advice(repair: str) -> bool:
@@ -86,8 +86,10 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
     if environ.get("CONTENT_TYPE") == "":
         del environ["CONTENT_TYPE"]
     # nginx sends both headers a second time under these names, which PEP 3333 (wsgiref.validate) forbids.
-    environ.pop("HTTP_CONTENT_LENGTH", None)
-    environ.pop("HTTP_CONTENT_TYPE", None)
+    if "HTTP_CONTENT_TYPE" in environ:
+        del environ["HTTP_CONTENT_TYPE"]
+    if "HTTP_CONTENT_LENGTH" in environ:
+        del environ["HTTP_CONTENT_LENGTH"]
     if "HTTP_PROXY" in environ:
         del environ["HTTP_PROXY"]
         repairs.append("proxy")

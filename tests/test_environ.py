@@ -485,7 +485,7 @@ def test_what_a_configuration_can_mend_is_worth_a_line(repair: str) -> None:
     assert needs_advice(repair)
 
 
-@pytest.mark.parametrize("repair", ["duplicates", "proxy", "path-escaped"])
+@pytest.mark.parametrize("repair", ["duplicates", "proxy", "path-escaped", "path-rewritten", "path-mount"])
 def test_what_nobody_can_mend_is_not(repair: str) -> None:
     assert not needs_advice(repair)
 
