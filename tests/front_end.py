@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gateway.errors import RemoteProtocolError
 from gateway.events import (
     APPLICATION,
     RESPONDER,
@@ -86,7 +87,10 @@ class FrontEnd:
         """The exchange's bytes arrive here."""
         self.pushes += 1
         self._ours.receive_data(b"".join(self._theirs.data_to_send()))
-        self.heard += self._ours.events()
+        try:
+            self.heard += self._ours.events()
+        except RemoteProtocolError:  # how a response that was cut short shows
+            self.heard += self._ours.events()
 
     def pull(self) -> None:
         """The exchange waits for more of the request."""
