@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -162,6 +163,11 @@ class WebServer:
     def close(self) -> None:
         """Hang up."""
         self.sock.close()
+
+    def reset(self) -> None:
+        """Be gone at once, without a goodbye (TCP)."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def encode(self, *events: Event) -> bytes:
         """These events as bytes, for the test to send as it pleases."""

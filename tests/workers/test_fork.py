@@ -213,6 +213,15 @@ def test_a_process_that_a_child_leaves_behind_keeps_no_visitor_waiting(serve: Se
     (tmp_path / "over").touch()
 
 
+def test_a_request_taken_back_before_it_is_whole_needs_no_child(serve: Serve, log: Log) -> None:
+    with WebServer(forks(serve, hello)) as client:
+        client.begin()
+        client.say(AbortRequest(1))
+        assert client.sock.recv(100)
+    ((level, line),) = log.lines
+    assert level == "info" and "took its request back" in line
+
+
 # Children.
 
 
@@ -262,6 +271,17 @@ def test_a_child_that_dies_cuts_its_response_only(serve: Serve, log: Log, end: A
         ((level, line),) = log.wait()
         assert level == "error" and f"{said} before its response was whole" in line
         assert client.get().body == b"hello"
+
+
+def test_an_error_of_our_own_ends_its_connection_and_is_logged(
+    serve: Serve, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.apps.wsgi.WSGIRunner.__call__", lambda runner, exchange: 1 / 0)
+    with WebServer(forks(serve, hello)) as client:
+        client.ask()
+        with pytest.raises(EOFError):
+            client.response()
+    assert [line for level, line in log.lines if "ZeroDivisionError" in line]
 
 
 def test_sys_exit_is_an_error_of_the_application(serve: Serve) -> None:

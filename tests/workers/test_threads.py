@@ -314,7 +314,11 @@ def test_a_connection_lost_in_the_response_ends_it(serve: Serve, log: Log) -> No
     assert level == "info" and "closed the connection" in line
 
 
-@pytest.mark.parametrize("lose", [lambda client: client.say(AbortRequest(1)), WebServer.close], ids=["abort", "close"])
+@pytest.mark.parametrize(
+    "lose",
+    [lambda client: client.say(AbortRequest(1)), WebServer.close, WebServer.reset],
+    ids=["abort", "close", "reset"],
+)
 def test_reading_a_body_that_was_given_up_raises(serve: Serve, lose: Callable[[WebServer], None]) -> None:
     reading = threading.Event()
     caught: list[BaseException] = []
@@ -327,7 +331,7 @@ def test_reading_a_body_that_was_given_up_raises(serve: Serve, lose: Callable[[W
             caught.append(error)
             raise
 
-    with WebServer(serve(reads, limits=Limits(body_buffer=2))) as client:
+    with WebServer(serve(reads, tcp=True, limits=Limits(body_buffer=2))) as client:
         client.begin(REQUEST_METHOD="POST")
         client.say(RequestBody(b"beginning", 1))
         assert reading.wait(PATIENCE)
@@ -337,14 +341,28 @@ def test_reading_a_body_that_was_given_up_raises(serve: Serve, lose: Callable[[W
 
 
 def test_a_malformed_byte_in_a_streamed_body_ends_the_request(serve: Serve, log: Log) -> None:
-    with WebServer(serve(echo, limits=Limits(body_buffer=2))) as client:
+    reading = threading.Event()
+
+    def reads(environ: Any, start_response: Any) -> list[bytes]:
+        reading.set()
+        return echo(environ, start_response)
+
+    with WebServer(serve(reads, limits=Limits(body_buffer=2))) as client:
         client.begin(REQUEST_METHOD="POST")
         client.say(RequestBody(b"beginning", 1))
+        assert reading.wait(PATIENCE)
         client.sock.sendall(b"not FastCGI")
-        with pytest.raises(EOFError):
-            while True:
-                client.hear()
-    assert [line for level, line in log.wait() if level == "warning" and "record version is 110" in line]
+        assert client.response().status == "400 Bad Request"
+        assert client.is_hung_up()
+    assert [line for level, line in log.lines if level == "warning" and "record version is 110" in line]
+
+
+def test_a_connection_that_is_reset_is_worth_one_line(serve: Serve, log: Log) -> None:
+    with WebServer(serve(hello, tcp=True)) as client:
+        client.begin()
+        client.reset()
+    ((level, line),) = log.wait()
+    assert level == "info" and "Connection reset by peer" in line
 
 
 # What comes out of the application.
@@ -360,6 +378,20 @@ def test_no_exception_of_the_application_ends_the_worker(serve: Serve, threads: 
     for _ in range(threads + 1):
         with WebServer(server) as client:
             assert client.get().status == "500 Internal Server Error"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_exit_of_a_signal_handler_ends_the_worker(serve: Serve) -> None:
+    def exits(environ: Any, start_response: Any) -> Any:
+        raise SystemExit
+
+    server = serve(exits)
+    assert server.worker
+    server.worker.interrupted = True
+    with WebServer(server) as client:
+        assert client.get().status == "500 Internal Server Error"
+        assert client.is_hung_up()
+    until(lambda: server.worker and server.worker._wakeup.writer == -1)
 
 
 def test_an_error_of_our_own_ends_its_connection_and_is_logged(serve: Serve, log: Log) -> None:
