@@ -361,18 +361,18 @@ class Connection:
 
     def _send_end(self, stream: _Stream, event: EndOfResponse) -> None:
         request_id = event.request_id
-        # A response cut short.  nginx and Apache take END_REQUEST for success whatever appStatus says, so the only
-        # visible end is a connection closed without one (docs/decisions/0006-visible-abort.md).
+        # A response cut short.  END_REQUEST is success to nginx and Apache whatever appStatus says, a bare close to some;
+        # what an application may never send breaks the response everywhere (docs/decisions/0006-visible-abort.md).
         cut = event.app_status and stream.head_sent and self._most == 1
         if cut or (stream.expects == STDIN and self._most == 1):
             self.reusable = False  # a body that was not wanted: the rest of it must not be read as the next request
         del self._streams[request_id]
         self._flush()
-        if cut:
-            return
         if stream.stderr_used:
             self._outbox.append(encode_record(STDERR, request_id))
-        if request_id == 1 and event.app_status == 0:
+        if cut:
+            self._outbox.append(encode_record(ABORT_REQUEST, request_id))
+        elif request_id == 1 and event.app_status == 0:
             self._outbox.append(_END_OF_STDOUT_1)
         else:
             self._outbox.append(encode_record(STDOUT, request_id) + _encode_end(request_id, event.app_status))

@@ -429,10 +429,10 @@ def test_an_app_status_before_the_head_is_told() -> None:
     ]
 
 
-def test_a_response_cut_short_is_visible_because_no_end_request_comes() -> None:
+def test_a_response_cut_short_ends_in_what_no_web_server_takes_for_an_end() -> None:
     connection = application(GET)
     data = said(connection, Response("200 OK", HTML, 1), ResponseBody(b"half", 1), EndOfResponse(1, 1))
-    assert unpadded(data) == [(STDOUT, 1, HEAD + b"half")]
+    assert unpadded(data) == [(STDOUT, 1, HEAD + b"half"), (ABORT_REQUEST, 1, b"")]
     assert not connection.reusable
 
 
