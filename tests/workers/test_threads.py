@@ -1,31 +1,24 @@
-"""The persistent worker: what holds a thread and what does not, and how bodies, connections and the work itself end."""
+"""The persistent worker: what holds a thread and what does not, how connections end, and how the work ends."""
 
 from __future__ import annotations
 
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gateway.errors import RequestAborted
-from gateway.events import WEB_SERVER, AbortRequest, EndOfRequest, Request, RequestBody, ResponseBody
-from gateway.events import Response as Head
+from gateway.events import EndOfRequest, Request, RequestBody
 from gateway.limits import Limits
 from gateway.protocols.fastcgi import (
     BEGIN_REQUEST,
     END_REQUEST,
     GET_VALUES_RESULT,
-    STDOUT,
-    Connection,
     encode_record,
 )
 from gateway.workers import threads as threads_module
-from tests.serving import PARAMS, PATIENCE, PLAIN, Log, Serve, WebServer, echo, hello, until, whole_request
-
-MIB = 1024 * 1024
+from tests.serving import PARAMS, PATIENCE, Log, Serve, WebServer, echo, hello, until, whole_request
 
 
 @pytest.fixture(autouse=True)
@@ -57,26 +50,6 @@ def gate() -> Iterator[Gate]:
     gate = Gate()
     yield gate
     gate.open.set()
-
-
-class Blocks:
-    """A response without end; notes its ``close()`` and what ended it."""
-
-    def __init__(self, read: Callable[[int], bytes] | None = None) -> None:
-        self.closed = threading.Event()
-        self.ended_by: BaseException | None = None
-        self._read = read
-
-    def __call__(self, environ: Any, start_response: Any) -> Blocks:
-        start_response("200 OK", [PLAIN])
-        return self
-
-    def __iter__(self) -> Iterator[bytes]:
-        while not self.closed.wait(0.002):
-            yield b"block"
-
-    def close(self) -> None:
-        self.closed.set()
 
 
 # Who holds a thread.
@@ -192,177 +165,6 @@ def test_who_asks_and_does_not_read_is_hung_up_on(serve: Serve, log: Log) -> Non
                 client.sock.sendall(encode_record(9, 0, b"\x0f\x00FCGI_MPXS_CONNS") * 1000)
     ((level, line),) = log.wait()
     assert level == "info" and "does not read the answers" in line
-
-
-# Bodies.
-
-
-def kind_of_body(environ: Any, start_response: Any) -> list[bytes]:
-    start_response("200 OK", [PLAIN])
-    return [type(environ["wsgi.input"]).__name__.encode()]
-
-
-def test_a_small_body_stays_in_memory(serve: Serve) -> None:
-    with WebServer(serve(kind_of_body, limits=Limits(body_memory=10))) as client:
-        assert client.get(b"x" * 10).body == b"BytesIO"
-
-
-def test_a_body_beyond_body_memory_goes_to_a_file(serve: Serve) -> None:
-    with WebServer(serve(kind_of_body, limits=Limits(body_memory=10))) as client:
-        assert client.get(b"x" * 11).body == b"BufferedRandom"
-
-
-def test_a_body_in_a_file_is_read_whole(serve: Serve) -> None:
-    body = bytes(range(256)) * 1000
-    with WebServer(serve(echo, limits=Limits(body_memory=10))) as client:
-        assert client.get(body).body == body
-
-
-def test_a_body_beyond_body_buffer_is_read_while_it_comes(serve: Serve) -> None:
-    def first_half(environ: Any, start_response: Any) -> Iterator[bytes]:
-        start_response("200 OK", [PLAIN])
-        yield environ["wsgi.input"].read(3)
-        yield environ["wsgi.input"].read()
-
-    with WebServer(serve(first_half, limits=Limits(body_buffer=2))) as client:
-        client.begin(REQUEST_METHOD="POST", CONTENT_LENGTH="6")
-        client.say(RequestBody(b"one", 1))
-        assert isinstance(client.hear(), Head)
-        assert client.hear() == ResponseBody(b"one", 1)
-        client.say(RequestBody(b"two", 1), EndOfRequest(1))
-        assert client.response().body == b"two"
-        assert client.get(b"").status == "200 OK"  # it was read whole, so the connection is kept
-
-
-def test_a_streamed_body_that_is_not_read_stays_with_the_web_server(serve: Serve) -> None:
-    blocks = Blocks()
-    with WebServer(serve(blocks, limits=Limits(body_buffer=10))) as client:
-        client.begin(REQUEST_METHOD="POST")
-        client.sock.settimeout(0.1)
-        sent = 0
-        with pytest.raises(TimeoutError):
-            while sent < 64 * MIB:
-                sent += client.sock.send(encode_record(5, 1, b"x" * 65528))
-        assert sent < 4 * MIB
-
-
-def test_an_answer_before_the_end_of_the_body_arrives(serve: Serve) -> None:
-    with WebServer(serve(hello, tcp=True, limits=Limits(body_buffer=10))) as client:
-        client.begin(REQUEST_METHOD="POST")
-        for _ in range(100):  # much more than the worker reads before it answers
-            client.say(RequestBody(b"x" * 65528, 1))
-        assert client.response().body == b"hello"
-        assert client.is_hung_up()
-
-
-def test_a_body_beyond_body_size_is_refused_and_the_answer_arrives(serve: Serve, log: Log) -> None:
-    with WebServer(serve(hello, tcp=True, limits=Limits(body_size=1000))) as client:
-        client.begin(REQUEST_METHOD="POST")
-        for _ in range(100):
-            client.say(RequestBody(b"x" * 65528, 1))
-        assert client.response().status == "413 Content Too Large"
-        assert client.is_hung_up()
-    ((level, line),) = log.wait()
-    assert level == "warning" and "body_size=1000" in line
-
-
-def test_a_body_that_cannot_be_kept_is_answered_with_507(
-    serve: Serve, log: Log, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tempfile.TemporaryFile", lambda: open("/dev/full", "wb", buffering=0))
-    with WebServer(serve(hello, limits=Limits(body_memory=10))) as client:
-        assert client.get(b"x" * 1000).status == "507 Insufficient Storage"
-    ((level, line),) = log.wait()
-    assert level == "error" and "No space left on device; look at the disk that TMPDIR is on" in line
-
-
-# Requests that are given up.
-
-
-def test_a_request_taken_back_before_it_is_whole_is_ended(serve: Serve, log: Log) -> None:
-    with WebServer(serve(hello)) as client:
-        client.begin()
-        client.say(AbortRequest(1))
-        end = encode_record(STDOUT, 1) + encode_record(END_REQUEST, 1, b"\0\0\0\x01\0\0\0\0")
-        assert client.sock.recv(100) == end
-        client.connection = Connection(WEB_SERVER)
-        assert client.get().body == b"hello"
-    ((level, line),) = log.wait()
-    assert level == "info" and "took its request back" in line
-
-
-def test_a_request_taken_back_ends_the_response(serve: Serve, log: Log) -> None:
-    blocks = Blocks()
-    with WebServer(serve(blocks)) as client:
-        client.ask()
-        client.hear()
-        client.say(AbortRequest(1))
-        assert blocks.closed.wait(PATIENCE)
-        with pytest.raises(EOFError):
-            client.response()
-    ((level, line),) = log.wait()
-    assert level == "info" and "gave the request up" in line
-
-
-def test_a_connection_lost_in_the_response_ends_it(serve: Serve, log: Log) -> None:
-    blocks = Blocks()
-    with WebServer(serve(blocks)) as client:
-        client.ask()
-        client.hear()
-    assert blocks.closed.wait(PATIENCE)
-    ((level, line),) = log.wait()
-    assert level == "info" and "closed the connection" in line
-
-
-@pytest.mark.parametrize(
-    "lose",
-    [lambda client: client.say(AbortRequest(1)), WebServer.close, WebServer.reset],
-    ids=["abort", "close", "reset"],
-)
-def test_reading_a_body_that_was_given_up_raises(serve: Serve, lose: Callable[[WebServer], None]) -> None:
-    reading = threading.Event()
-    caught: list[BaseException] = []
-
-    def reads(environ: Any, start_response: Any) -> Any:
-        reading.set()
-        try:
-            environ["wsgi.input"].read()
-        except OSError as error:
-            caught.append(error)
-            raise
-
-    with WebServer(serve(reads, tcp=True, limits=Limits(body_buffer=2))) as client:
-        client.begin(REQUEST_METHOD="POST")
-        client.say(RequestBody(b"beginning", 1))
-        assert reading.wait(PATIENCE)
-        lose(client)
-        until(lambda: caught)
-    assert isinstance(caught[0], RequestAborted)
-
-
-def test_a_malformed_byte_in_a_streamed_body_ends_the_request(serve: Serve, log: Log) -> None:
-    reading = threading.Event()
-
-    def reads(environ: Any, start_response: Any) -> list[bytes]:
-        reading.set()
-        return echo(environ, start_response)
-
-    with WebServer(serve(reads, limits=Limits(body_buffer=2))) as client:
-        client.begin(REQUEST_METHOD="POST")
-        client.say(RequestBody(b"beginning", 1))
-        assert reading.wait(PATIENCE)
-        client.sock.sendall(b"not FastCGI")
-        assert client.response().status == "400 Bad Request"
-        assert client.is_hung_up()
-    assert [line for level, line in log.lines if level == "warning" and "record version is 110" in line]
-
-
-def test_a_connection_that_is_reset_is_worth_one_line(serve: Serve, log: Log) -> None:
-    with WebServer(serve(hello, tcp=True)) as client:
-        client.begin()
-        client.reset()
-    ((level, line),) = log.wait()
-    assert level == "info" and "Connection reset by peer" in line
 
 
 # What comes out of the application.
@@ -491,5 +293,3 @@ def test_a_repr_shows_what_goes_on(serve: Serve, gate: Gate) -> None:
         gate.open.set()
         client.response()
         until(lambda: repr(peer) == f"<Peer fd={peer.fd} idle>")
-        client.sock.sendall(encode_record(BEGIN_REQUEST, 1, b"\0\1\1\0\0\0\0\0"))
-    time.sleep(0)

@@ -194,14 +194,15 @@ def test_without_descriptors_new_connections_wait(serve: Serve, log: Log) -> Non
         return hello(environ, start_response)
 
     server = serve(limit, process=True)
-    with WebServer(server) as one, WebServer(server) as two:
+    with WebServer(server) as one:
         one.get(PATH_INFO="/none")
-        two.ask()
-        (level, line), *_ = log.wait()
-        assert level == "error" and "cannot accept connections: Too many open files" in line
-        assert two.is_quiet()
-        one.get(PATH_INFO="/all")
-        assert two.response().body == b"hello"
+        with WebServer(server) as two:
+            two.ask()
+            (level, line), *_ = log.wait()
+            assert level == "error" and "cannot accept connections: Too many open files" in line
+            assert two.is_quiet()
+            one.get(PATH_INFO="/all")
+            assert two.response().body == b"hello"
 
 
 # Who may connect.
