@@ -29,6 +29,7 @@ from gateway.events import (
     RequestBody,
     Response,
     ResponseBody,
+    Side,
 )
 from gateway.limits import Limits
 from gateway.protocols.fastcgi import (
@@ -665,6 +666,39 @@ def test_a_fault_is_found_byte_by_byte_as_well(data: bytes) -> None:
     with pytest.raises(RemoteProtocolError) as caught:
         heard(Connection(APPLICATION), *(data[at : at + 1] for at in range(len(data))))
     assert str(caught.value) == str(whole)
+
+
+SOUND = {
+    APPLICATION: GET + record(GET_VALUES, b"\x0f\0FCGI_MPXS_CONNS", 0) + begin(3, request_id=2) + record(ABORT_REQUEST),
+    WEB_SERVER: record(STDOUT, HEAD + b"page") + record(STDERR, b"oops") + record(STDERR) + record(STDOUT) + end(),
+}
+
+
+def story(side: Side, data: bytes, *, step: int) -> tuple[list[Event], str, bytes]:
+    """All that comes of some bytes and their end, fed in pieces: events, the error, and what is said in return."""
+    connection = application() if side is APPLICATION else web_server(Request({}, 1))
+    error, events = "", []
+    try:
+        for at in range(0, len(data), step):
+            events += heard(connection, data[at : at + step])
+        connection.receive_eof()
+    except RemoteProtocolError as caught:
+        error = str(caught)
+    return [*events, *connection.events()], error, said(connection)
+
+
+@given(
+    st.sampled_from([APPLICATION, WEB_SERVER]),
+    st.lists(st.tuples(st.integers(0, 150), st.integers(0, 2), st.binary(max_size=3)), min_size=1, max_size=3),
+    st.integers(1, 30),
+)
+def test_damaged_bytes_mean_the_same_however_they_are_cut(
+    side: Side, damages: list[tuple[int, int, bytes]], step: int
+) -> None:
+    data = SOUND[side]
+    for at, lost, added in damages:
+        data = data[:at] + added + data[at + lost :]
+    assert story(side, data, step=step) == story(side, data, step=len(data))
 
 
 WORSE: list[tuple[bytes, str]] = [
