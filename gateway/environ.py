@@ -66,8 +66,8 @@ def base_environ(*, multithread: bool, multiprocess: bool, run_once: bool) -> En
 def build_environ(params: Params, base: Environ, mount: str | None = None, *, repeated: Pairs = ()) -> Environ:
     """The CGI variables of a WSGI environ from a request's params; ``wsgi.input`` and ``wsgi.errors`` are the caller's.
 
-    ``repeated`` is as in :class:`gateway.events.Request`.
-    ``mount`` states where the application lives and wins over what the front end says: ``""`` is the root of the site.
+    ``repeated`` is as in :class:`gateway.events.Request`.  ``mount`` states where the application lives and wins over
+    what the front end says: ``""`` is the root of the site.
     Raises RemoteProtocolError on a CONTENT_LENGTH that is no number or is given twice with different values, and, with
     status_hint 404, on a path outside the mount.
     """
@@ -82,7 +82,9 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
     if "SERVER_PROTOCOL" not in environ:
         environ["SERVER_PROTOCOL"] = "HTTP/1.0"
     length = environ.get("CONTENT_LENGTH")
-    if length is not None and not (length.isdecimal() and len(length) <= LENGTH_DIGITS):
+    if length == "":
+        del environ["CONTENT_LENGTH"]
+    elif length is not None and not (length.isdecimal() and len(length) <= LENGTH_DIGITS):
         _drop_length(environ, length)
     if environ.get("CONTENT_TYPE") == "":
         del environ["CONTENT_TYPE"]
@@ -118,8 +120,8 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
 
 
 def _drop_length(environ: Environ, length: str) -> None:
-    """nginx sends an empty CONTENT_LENGTH for none, and Caddy 2.6 -1: a length that is not known, as Go has it."""
-    if length and (length != "-1" or not environ.get("SERVER_SOFTWARE", "").startswith("Caddy/")):
+    """Caddy 2.6 says of an upload in chunks what Go says of a length that is not known."""
+    if length != "-1" or not environ.get("SERVER_SOFTWARE", "").startswith("Caddy/"):
         raise RemoteProtocolError(f"CONTENT_LENGTH is {length[:40]!r}, not a number of bytes")
     del environ["CONTENT_LENGTH"]
 
@@ -225,7 +227,7 @@ def _guess_path(environ: Environ, repairs: list[str]) -> None:
         elif environ.get("REQUEST_URI"):
             environ["PATH_INFO"] = environ.get("DOCUMENT_URI") or _visible_path(environ)
             repairs.append("path-missing")
-    elif script and is_under(path, script):
+    elif script and path.startswith(script) and is_under(path, script):
         shown = environ.get("DOCUMENT_URI") or _visible_path(environ)
         # SCRIPT_NAME + PATH_INFO should be the visitor's path; if PATH_INFO alone is, it repeats SCRIPT_NAME.
         if shown == path or (not shown and environ.get("SERVER_SOFTWARE", "").startswith("Microsoft-IIS")):

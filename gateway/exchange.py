@@ -309,7 +309,8 @@ class Exchange:
         self._finish(1)
 
     def _finish(self, app_status: int) -> None:
-        self.failed = self.failed or app_status != 0
+        if app_status:
+            self.failed = True
         if self.ended:
             return
         self.ended = True
