@@ -19,6 +19,7 @@ from gateway.environ import (
     decode_path,
     encode_path,
     needs_advice,
+    redirected,
 )
 from gateway.errors import RemoteProtocolError
 from tests.corpus_files import Recording, recordings
@@ -542,3 +543,32 @@ def test_https_is_passed_on() -> None:
     params = build_params({"wsgi.url_scheme": "https"})
     assert (params["HTTPS"], params["REQUEST_SCHEME"]) == ("on", "https")
     assert "HTTPS" not in build_params({"wsgi.url_scheme": "http"})
+
+
+# -- local redirects
+
+
+UPLOAD = {
+    "REQUEST_METHOD": "POST", "SCRIPT_NAME": "/app", "PATH_INFO": "/x", "REQUEST_URI": "/app/x?old", "RAW_URI": "/app/x?old",
+    "CONTENT_LENGTH": "5", "CONTENT_TYPE": "text/plain", "HTTP_CONTENT_MD5": "x", "HTTP_TRANSFER_ENCODING": "chunked",
+    "HTTP_COOKIE": "a=1", "wsgi.input_terminated": True,
+}  # fmt: skip
+
+
+def test_a_local_redirect_is_a_get_of_another_path() -> None:
+    environ = redirected(UPLOAD, "/app/a%20b?new", "/app")
+    assert (environ["REQUEST_METHOD"], environ["REQUEST_URI"]) == ("GET", "/app/a%20b?new")
+    assert (*paths(environ), environ["QUERY_STRING"]) == ("/app", "/a b", "new")
+
+
+def test_a_local_redirect_keeps_the_headers_but_not_the_body() -> None:
+    environ = redirected(UPLOAD, "/other", "")
+    assert environ["HTTP_COOKIE"] == "a=1"
+    assert environ["wsgi.input"].read() == b""
+    assert not {"CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_CONTENT_MD5", "HTTP_TRANSFER_ENCODING", "RAW_URI"} & set(
+        environ
+    )
+
+
+def test_a_local_redirect_of_head_is_a_head() -> None:
+    assert redirected({"REQUEST_METHOD": "HEAD"}, "/other", "")["REQUEST_METHOD"] == "HEAD"
