@@ -6,7 +6,7 @@ import select
 import socket
 
 from gateway.errors import RemoteProtocolError, RequestAborted
-from gateway.events import Request
+from gateway.events import BodyWanted, Request
 from gateway.exchange import Exchange
 
 TYPE_CHECKING = False
@@ -28,6 +28,10 @@ def _after(chunks: list[bytes], sent: int) -> list[bytes]:
             return [chunk[sent:], *chunks[index + 1 :]]
         sent -= len(chunk)
     return []
+
+
+def _lost(error: OSError) -> RequestAborted:
+    return RequestAborted(f"the web server closed the connection: {error.strerror or error}")
 
 
 class Peer:
@@ -52,7 +56,10 @@ class Peer:
         return f"<Peer fd={self.fd} {doing}>"
 
     def feed(self, data: bytes) -> None:
-        """Decode what was received (b"": the end) and hand it to the exchange.  Raises RemoteProtocolError."""
+        """Decode what was received (b"": the end) and hand it to the exchange.  Raises RemoteProtocolError.
+
+        Until the application begins to read the body itself, the rest of it is asked for here.
+        """
         connection = self.connection
         if data:
             connection.receive_data(data)
@@ -64,26 +71,29 @@ class Peer:
                 self.exchange = Exchange(event, connection, peer=self, limits=worker.limits, log=worker.log)
             elif self.exchange is not None and event.request_id == self.exchange.request.request_id:
                 self.exchange.receive(event)
+        exchange = self.exchange
+        if exchange is not None and not self.started and not exchange.ready:
+            connection.send(BodyWanted(READ, exchange.request.request_id))
 
     def push(self) -> None:
         """Write what the connection has to say; wait for a slow reader up to ``send_timeout``."""
+        self._write()
+        if self.started and self.exchange is not None and not self.exchange.ended:
+            self._listen(self.exchange)
+
+    def _write(self) -> None:
         chunks = self.connection.data_to_send()
         if len(chunks) > 1 and sum(map(len, chunks)) < _SMALL:
             chunks = [b"".join(chunks)]
-        try:
-            while chunks:
-                try:
-                    sent = self.sock.sendmsg(chunks[:_IOV], (), socket.MSG_DONTWAIT)
-                except BlockingIOError:
-                    self._wait(select.POLLOUT, self._worker.limits.send_timeout)
-                else:
-                    chunks = _after(chunks, sent)
-            if self.started and self.exchange is not None and not self.exchange.ended:
-                self._listen(self.exchange)
-        except RequestAborted:
-            raise
-        except OSError as error:
-            raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
+        while chunks:
+            try:
+                sent = self.sock.sendmsg(chunks[:_IOV], (), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self._wait(select.POLLOUT, self._worker.limits.send_timeout)
+            except OSError as error:
+                raise _lost(error) from error
+            else:
+                chunks = _after(chunks, sent)
 
     def reply(self) -> None:
         """Write what the wire itself has to say.  A peer that does not read it is given up: it would hold up others."""
@@ -105,15 +115,18 @@ class Peer:
             data = self.sock.recv(READ, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
+        except OSError as error:
+            raise _lost(error) from error
         self._take(data)
 
     def pull(self) -> None:
-        """Wait for more of the request while the application reads it."""
+        """Wait for more of the request while the application reads it; say first what the wire has to say for that."""
+        self._write()
         self._wait(select.POLLIN, self._worker.limits.receive_timeout)
         try:
             data = self.sock.recv(READ)
         except OSError as error:
-            raise RequestAborted(f"the web server closed the connection: {error.strerror or error}") from error
+            raise _lost(error) from error
         self._take(data)
 
     def _take(self, data: bytes) -> None:
