@@ -549,7 +549,7 @@ def test_https_is_passed_on() -> None:
 
 
 UPLOAD = {
-    "REQUEST_METHOD": "POST", "SCRIPT_NAME": "/app", "PATH_INFO": "/x", "REQUEST_URI": "/app/x?old", "RAW_URI": "/app/x?old",
+    "REQUEST_METHOD": "POST", "SCRIPT_NAME": "/app", "PATH_INFO": "/x", "REQUEST_URI": "/app/x", "RAW_URI": "/app/x",
     "CONTENT_LENGTH": "5", "CONTENT_TYPE": "text/plain", "HTTP_CONTENT_MD5": "x", "HTTP_TRANSFER_ENCODING": "chunked",
     "HTTP_COOKIE": "a=1", "wsgi.input_terminated": True,
 }  # fmt: skip
