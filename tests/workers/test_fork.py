@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -236,17 +237,16 @@ def test_no_child_is_left_unburied(serve: Serve) -> None:
 
 def test_no_more_than_max_children_run(serve: Serve, gate: Gate) -> None:
     server = forks(serve, gate, limits=Limits(max_children=2))
-    clients = [WebServer(server) for _ in range(4)]
-    for client in clients:
-        client.ask()
-    gate.arrive(2)
-    assert clients[0].is_quiet()
-    assert len(gate.pids) == len(children_of(server.pid)) == 2
-    gate.open()
-    assert [client.response().body for client in clients] == [b"hello"] * 4
-    assert len(gate.pids) == 4
-    for client in clients:
-        client.close()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(WebServer(server)) for _ in range(4)]
+        for client in clients:
+            client.ask()
+        gate.arrive(2)
+        assert clients[3].is_quiet()
+        assert len(gate.pids) == len(children_of(server.pid)) == 2
+        gate.open()
+        assert [client.response().body for client in clients] == [b"hello"] * 4
+        assert len(gate.pids) == 4
 
 
 @pytest.mark.parametrize(

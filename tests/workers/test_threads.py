@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -58,13 +59,11 @@ def gate() -> Iterator[Gate]:
 @pytest.mark.parametrize("threads", [1, 4])
 def test_slow_clients_hold_no_thread(serve: Serve, threads: int) -> None:
     server = serve(hello, threads=threads)
-    slow = [WebServer(server) for _ in range(20)]
-    for number, client in enumerate(slow):
-        client.sock.sendall(client.encode(*whole_request(b"x" * 100))[: 8 + number * 20])
-    with WebServer(server) as client:
-        assert client.get().body == b"hello"
-    for client in slow:
-        client.close()
+    with ExitStack() as clients:
+        for number in range(20):
+            slow = clients.enter_context(WebServer(server))
+            slow.sock.sendall(slow.encode(*whole_request(b"x" * 100))[: 8 + number * 20])
+        assert clients.enter_context(WebServer(server)).get().body == b"hello"
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -77,13 +76,11 @@ def test_a_request_may_come_byte_by_byte(serve: Serve, threads: int) -> None:
 
 def test_idle_kept_connections_hold_no_thread(serve: Serve) -> None:
     server = serve(hello, threads=2)
-    kept = [WebServer(server) for _ in range(20)]
-    assert kept[0].get().body == b"hello"
-    before = threading.active_count()
-    assert [client.get().body for client in kept] == [b"hello"] * 20
-    assert threading.active_count() == before
-    for client in kept:
-        client.close()
+    with ExitStack() as clients:
+        kept = [clients.enter_context(WebServer(server)) for _ in range(20)]
+        assert [client.get().body for client in kept] == [b"hello"] * 20
+        assert sum(thread.name.startswith("gateway-") for thread in threading.enumerate()) == 2
+        assert clients.enter_context(WebServer(server)).get().body == b"hello"
 
 
 def test_requests_run_at_the_same_time(serve: Serve, gate: Gate) -> None:
