@@ -68,8 +68,7 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
 
     ``repeated`` is as in :class:`gateway.events.Request`.  ``mount`` states where the application lives and wins over
     what the front end says: ``""`` is the root of the site.
-    Raises RemoteProtocolError on a CONTENT_LENGTH that is no number or is given twice with different values, and, with
-    status_hint 404, on a path outside the mount.
+    Raises RemoteProtocolError on a bad CONTENT_LENGTH, or two, and with status_hint 404 on a path outside the mount.
     """
     repairs: list[str] = []
     if repeated:
