@@ -52,7 +52,7 @@ class Upstream:
         return self._wait(0)
 
     def push(self) -> bool:
-        """Send what goes without waiting; True if the upstream would take more."""
+        """Send what goes without waiting; True if the upstream would take more, of the request's body as well."""
         chunks = self.connection.data_to_send()
         if chunks:
             self._unsent = memoryview(b"".join((self._unsent, *chunks)))
@@ -63,7 +63,7 @@ class Upstream:
             return False
         except OSError:
             self._deaf = True  # it may have answered before it hung up: receiving shows whether it did
-        return not self._deaf
+        return not (self._deaf or self.connection.body_held)
 
     def events(self) -> list[Event]:
         """What the upstream says next, [] once it would take more of what :meth:`push` left over.

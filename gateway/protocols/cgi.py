@@ -42,6 +42,7 @@ class Connection:
     reusable = False
     error_channel = False
     """stderr is not part of this wire: who runs the process holds it."""
+    body_held = 0
 
     def __init__(
         self, side: Side, *, limits: Limits | None = None, params: Params | None = None, nph: bool = False
