@@ -125,6 +125,16 @@ class BodyWanted(Event):
         self.request_id = request_id
 
 
+class Repair(Event):
+    """The wire mended what the web server got wrong: ``name`` says what, as :data:`gateway.environ.ADVICE` has it."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str, request_id: int = 0) -> None:
+        self.name = name
+        self.request_id = request_id
+
+
 class Response(Event):
     """The head of the answer: ``status`` as ``"200 OK"``, headers as native strings (PEP 3333).
 

@@ -16,6 +16,7 @@ from gateway.events import (
     ErrorOutput,
     Event,
     FilterData,
+    Repair,
     Request,
     RequestBody,
     Response,
@@ -145,8 +146,8 @@ class Exchange:
     """One request and its response.  Workers call ``receive``, application adapters the rest."""
 
     __slots__ = (
-        "connection", "request", "peer", "limits", "log", "body", "filter_data", "complete", "aborted", "too_large",
-        "expected", "is_head", "head_sent", "ended", "failed", "sent", "status", "headers",
+        "connection", "request", "peer", "limits", "log", "body", "filter_data", "repairs", "complete", "aborted",
+        "too_large", "expected", "is_head", "head_sent", "ended", "failed", "sent", "status", "headers",
         "_streaming", "_left", "_excess", "_no_content", "_unpushed",
     )  # fmt: skip
 
@@ -158,6 +159,8 @@ class Exchange:
         self.log = log
         self.body: Spool | None = None
         self.filter_data: Spool | None = None
+        self.repairs: tuple[str, ...] = ()
+        """What the wire mended of the request."""
         self.complete = self.aborted = self.too_large = False
         self.expected: int | None = None
         """What CONTENT_LENGTH announced, once somebody looked; None: nothing, the wire marks the end."""
@@ -199,6 +202,8 @@ class Exchange:
             if self.filter_data is None:
                 self.filter_data = Spool(self.limits.body_memory)
             self.filter_data.append(event.data)
+        elif isinstance(event, Repair):
+            self.repairs += (event.name,)
         else:
             self.aborted = self.complete = True
 

@@ -157,6 +157,8 @@ class WSGIRunner:
             environ["gateway.role"] = request.role
         if request.role == FILTER:
             environ["gateway.filter_data"] = (exchange.filter_data or Spool(0)).open()
+        if exchange.repairs:
+            environ["gateway.repairs"] += exchange.repairs
         if environ["gateway.repairs"]:
             self._advise(environ["gateway.repairs"])
         return environ
