@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
@@ -104,6 +106,29 @@ def test_one_thread_serves_one_request_after_the_other(serve: Serve, gate: Gate)
         assert two.is_quiet()
         gate.open.set()
         assert two.response().body == b"hello"
+
+
+@pytest.mark.parametrize("requests", [1, 10], ids=["unkept", "kept"])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_under_load_everybody_gets_their_own_answer(serve: Serve, threads: int, requests: int) -> None:
+    def now_and_then_slow(environ: Any, start_response: Any) -> list[bytes]:
+        body: list[bytes] = echo(environ, start_response)
+        time.sleep(int(body[0]) % 7 / 1000 * (int(body[0]) % 5 == 0))
+        return body
+
+    server = serve(now_and_then_slow, threads=threads)
+
+    def visit(number: int) -> bool:
+        bodies = [str(1000 * number + count).encode() for count in range(40)]
+        answers = []
+        while len(answers) < len(bodies):
+            with WebServer(server, keep_conn=requests > 1) as client:
+                for body in bodies[len(answers) :][:requests]:
+                    answers.append(client.get(body).body)
+        return answers == bodies
+
+    with ThreadPoolExecutor(8) as visitors:
+        assert list(visitors.map(visit, range(8))) == [True] * 8
 
 
 # Connections.
