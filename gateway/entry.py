@@ -13,7 +13,7 @@ from gateway.events import APPLICATION
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from gateway.apps.wsgi import WSGIApplication
@@ -49,11 +49,12 @@ def run(app: WSGIApplication, *, mount: str | None = None, threads: int = 1, lim
 def serve(
     app: WSGIApplication, bind: str = "127.0.0.1:9000", *, protocol: str = "fastcgi", threads: int = 1,
     worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None,
-    socket_mode: int | None = None,
+    wire_options: Mapping[str, Any] | None = None, socket_mode: int | None = None,
 ) -> None:  # fmt: skip
     """Serve ``app`` on ``bind`` (see :mod:`gateway.address`) in this process until SIGTERM or SIGINT.
 
-    ``worker_model`` is ``"threads"`` or ``"fork"``.  For several processes use ``fcgi-run``.  Raises ConfigError.
+    ``worker_model`` is ``"threads"`` or ``"fork"``.  ``wire_options`` are those of the wire's ``Connection``: a secret,
+    a size of packets.  For several processes use ``fcgi-run``.  Raises ConfigError.
     """
     from gateway.address import listen, parse_bind, remove
 
@@ -62,7 +63,7 @@ def serve(
     try:
         worker = build_worker(
             app, [listener], protocol=address.protocol or protocol, threads=threads, worker_model=worker_model,
-            mount=mount, limits=limits,
+            mount=mount, limits=limits, wire_options=wire_options,
         )  # fmt: skip
         _run_worker(worker)
     finally:
@@ -72,8 +73,8 @@ def serve(
 
 def build_worker(
     app: WSGIApplication, sockets: Sequence[socket.socket], *, protocol: str = "fastcgi", threads: int = 1,
-    worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None, log: Log | None = None,
-    **options: Any,
+    worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None,
+    wire_options: Mapping[str, Any] | None = None, log: Log | None = None, **options: Any,
 ) -> ThreadsWorker:  # fmt: skip
     """A worker for this process on sockets that listen already: it serves from ``run()`` to ``stop()``.
 
@@ -84,16 +85,16 @@ def build_worker(
     from gateway.address import allowed_peers
     from gateway.apps.wsgi import WSGIRunner
     from gateway.limits import Limits
-    from gateway.protocols import connection_class
+    from gateway.protocols import connection_factory
     from gateway.workers import worker_class
 
     log = log or logging.getLogger("gateway")
     limits = limits or Limits()
     forks = worker_model == "fork"
     runner = WSGIRunner(app, log=log, mount=mount, multithread=threads > 1 and not forks, multiprocess=forks)
-    wire = connection_class(protocol)
+    connect = connection_factory(protocol, APPLICATION, limits=limits, options=wire_options)
     return worker_class(worker_model)(
-        runner, sockets, connect=lambda: wire(APPLICATION, limits=limits), limits=limits, log=log, threads=threads,
+        runner, sockets, connect=connect, limits=limits, log=log, threads=threads,
         allowed=allowed_peers(os.environ), **options,
     )  # fmt: skip
 

@@ -20,12 +20,12 @@ from gateway.errors import RemoteProtocolError
 from gateway.events import WEB_SERVER, Ping, Pong
 from gateway.head import HOP_BY_HOP
 from gateway.limits import Limits
-from gateway.protocols import connection_class
+from gateway.protocols import connection_factory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     from gateway.environ import Environ
     from gateway.events import Headers, Params
@@ -49,19 +49,23 @@ class Client:
     and php-cgi want them: the path is split after the first ``.php``, and ``index`` completes one that ends in a slash.
 
     ``params_from(environ)`` makes the params of a request; ``params`` are added to them and win.
-    Raises ConfigError if the URL names no address or no wire.
+
+    ``wire_options`` are those of the wire's ``Connection``: a secret, a size of packets.
+    Raises ConfigError if the URL names no address or no wire, or the wire has no such option.
     """
 
     def __init__(
         self, url: str, *, timeout: float = 60.0, connect_timeout: float = 5.0, pool_size: int = 8,
         root: str | os.PathLike[str] | None = None, index: str = "index.php", params: Mapping[str, str] | None = None,
         params_from: Callable[[Environ], Params] = build_params, limits: Limits | None = None,
+        wire_options: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.address = parse_connect(url)
         self.timeout = timeout
         self.connect_timeout = connect_timeout
         self.limits = limits or Limits()
-        self._connection = connection_class(self.address.protocol)
+        wire = self.address.protocol
+        self._speak = connection_factory(wire, WEB_SERVER, limits=self.limits, options=wire_options)
         self._pool = Pool(pool_size)
         self._root = None if root is None else os.fsencode(root).decode("latin-1").rstrip("/")
         self._index = index
@@ -148,8 +152,7 @@ class Client:
         except OSError as error:
             status = TIMED_OUT if isinstance(error, TimeoutError) else BAD_GATEWAY
             raise RemoteProtocolError(error.strerror or str(error), status_hint=status) from error
-        connection = self._connection(WEB_SERVER, limits=self.limits)
-        return Upstream(sock, connection, name=str(self.address), timeout=self.timeout)
+        return Upstream(sock, self._speak(), name=str(self.address), timeout=self.timeout)
 
     def _current_pool(self) -> Pool:
         """This process's pool: what a child inherits by fork belongs to its parent."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
-    from gateway.events import Connection
+    from gateway.events import Connection, Side
+    from gateway.limits import Limits
 
 WIRES = {
     "cgi": "gateway.protocols.cgi",
@@ -25,3 +27,19 @@ def connection_class(wire: str) -> Callable[..., Connection]:
         raise ConfigError(f"no wire is called {wire!r}; there are: {', '.join(WIRES)}")
     connection: Callable[..., Connection] = __import__(WIRES[wire], fromlist=["Connection"]).Connection
     return connection
+
+
+def connection_factory(
+    wire: str, side: Side, *, limits: Limits, options: Mapping[str, Any] | None = None
+) -> Callable[[], Connection]:
+    """What makes all connections of a server or a client; ``options`` are those of the wire.  Raises ConfigError."""
+    from functools import partial
+
+    factory = partial(connection_class(wire), side, limits=limits, **(options or {}))
+    try:
+        factory()  # a wrong option is an error now, not when the first peer comes
+    except (TypeError, ValueError) as error:
+        from gateway.errors import ConfigError
+
+        raise ConfigError(f"the wire {wire} does not take these options: {error}") from error
+    return factory
