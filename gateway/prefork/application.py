@@ -51,10 +51,7 @@ class _Run(BaseApplication):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until a signal ends it; does not return."""
-        try:
-            Arbiter(self).run()
-        except (RuntimeError, ConfigError) as error:
-            sys.exit(f"Error: {error}")
+        Arbiter(self).run()
 
 
 class Application(GunicornApplication, _Run):  # type: ignore[misc]
@@ -79,9 +76,12 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
             print(self.cfg)
         if self.cfg.print_config or self.cfg.check_config:
             sys.exit(0)
-        if self._bound_by_default:
-            self.inherited = inherited_sockets()
-        super().run()
+        try:
+            if self._bound_by_default:
+                self.inherited = inherited_sockets()
+            super().run()
+        except (RuntimeError, ConfigError) as error:
+            sys.exit(f"Error: {error}")
 
     # -- configuration
 
@@ -98,9 +98,9 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
 
     def init(self, parser: Any, opts: Any, args: list[str]) -> dict[str, Any]:
         """What holds unless the environment, a configuration file or the command line says otherwise."""
+        super().init(parser, opts, args)
         if len(args) > 1:
             raise GunicornConfigError(f"{self.prog} serves one application, not {len(args)}: {' '.join(args)}")
-        super().init(parser, opts, args)
         return {"worker_class": "gateway.Worker", "bind": []}
 
     def load_config(self) -> None:
