@@ -56,15 +56,19 @@ class Peer:
         return f"<Peer fd={self.fd} {doing}>"
 
     def feed(self, data: bytes) -> None:
-        """Decode what was received (b"": the end) and hand it to the exchange.  Raises RemoteProtocolError.
+        """Decode what was received (b"": the end) and hand it to the exchange.  Raises RemoteProtocolError."""
+        if data:
+            self.connection.receive_data(data)
+        else:
+            self.connection.receive_eof()
+        self.deliver()
+
+    def deliver(self) -> None:
+        """Hand what was received, or held back until the last response was whole, to the exchange.
 
         Until the application begins to read the body itself, the rest of it is asked for here.
         """
         connection = self.connection
-        if data:
-            connection.receive_data(data)
-        else:
-            connection.receive_eof()
         for event in connection.events():
             if isinstance(event, Request):
                 worker = self._worker
@@ -135,6 +139,13 @@ class Peer:
         except RemoteProtocolError as error:
             self._worker.complain(self, error)
             raise RequestAborted(str(error)) from error
+
+    def has_spoken(self) -> bool:
+        """Did something arrive on an idle connection just now?"""
+        try:
+            return bool(self.sock.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK))
+        except OSError:
+            return False  # nothing did, or it is gone
 
     def stack(self) -> str:
         """Where the thread is that works on this connection."""

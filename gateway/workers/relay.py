@@ -63,7 +63,9 @@ class Relay:
                 self._pass_on()
 
     def enter(self, peer: Peer) -> None:
-        """The leader is about to run the application."""
+        """The calling thread is about to run the application."""
+        if not self.leads():
+            return  # it goes on with a connection that it kept when it handed over
         self._running = peer
         if self._typical > _LONG:
             self._hand_over(peer)

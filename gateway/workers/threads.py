@@ -234,7 +234,7 @@ class ThreadsWorker:
             self._forget(peer)
 
     def _turn(self, peer: Peer) -> bool:
-        """Read once, and answer a request that became whole; False: close the connection."""
+        """Read once, and answer the requests that became whole; False: close the connection."""
         try:
             data = peer.sock.recv(READ, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -245,16 +245,22 @@ class ThreadsWorker:
                 connection.receive_eof()  # raises, and says where, unless it only gave up
                 self.log.info("%s: hung up before the body of its request was whole", describe_peer(peer.sock))
             return False
-        try:
-            peer.feed(data)
-        except OSError as error:
-            return self._cannot_keep(peer, error)
-        exchange = peer.exchange
-        if exchange is not None and exchange.ready:
-            return self._answer(peer, exchange)
-        peer.reply()
-        # Not to be kept, and yet idle: its request was refused, or taken back.
-        return connection.reusable or not connection.idle or self._linger(peer)
+        connection.receive_data(data)
+        while True:
+            try:
+                peer.deliver()
+            except OSError as error:
+                return self._cannot_keep(peer, error)
+            exchange = peer.exchange
+            if exchange is None or not exchange.ready:
+                peer.reply()
+                # Not to be kept, and yet idle: its request was refused, or taken back.
+                return connection.reusable or not connection.idle or self._linger(peer)
+            if not self._answer(peer, exchange):
+                return False
+            if connection.idle or peer.exchange is not None or peer.lingering:
+                return True
+            # It asks for more without waiting for answers (HTTP pipelining).
 
     def _answer(self, peer: Peer, exchange: Exchange) -> bool:
         peer.started = time.monotonic()
@@ -385,15 +391,8 @@ class ThreadsWorker:
                 )  # fmt: skip
                 self._cut(peer)
         elif (limits.keepalive_timeout and silent > limits.keepalive_timeout) or (self.stopping and silent > _PAUSE):
-            if not (self._has_spoken(peer) or peer.owned):
+            if not (peer.has_spoken() or peer.owned):
                 self._cut(peer)
-
-    def _has_spoken(self, peer: Peer) -> bool:
-        """Did something arrive on an idle connection just now?"""
-        try:
-            return bool(peer.sock.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK))
-        except OSError:
-            return False  # nothing did, or it is gone
 
     def _cut(self, peer: Peer) -> None:
         """End a connection that no thread works on.
