@@ -7,6 +7,7 @@ This is on the path of every CGI request, so what it imports is what a visitor w
 from __future__ import annotations
 
 import os
+import stat
 import sys
 
 from gateway.apps.wsgi import WSGIRunner
@@ -65,6 +66,25 @@ class _Stdio:
             self.connection.receive_eof()
         self.deliver()
 
+    def drain(self, timeout: float) -> None:
+        """Read what the application left of the body, for ``timeout`` seconds, if stdin is a socket.
+
+        Apache's mod_cgid makes it one with stdout, and a socket closed with unread bytes is reset, the response with it.
+        """
+        import select  # only a body that was not wanted pays for these imports
+        import time
+
+        deadline = time.monotonic() + timeout
+        self.exchange = None
+        if stat.S_ISSOCK(os.fstat(self._stdin).st_mode):
+            try:
+                while not self.connection.idle:
+                    if not select.select([self._stdin], (), (), max(deadline - time.monotonic(), 0))[0]:
+                        return
+                    self.pull()
+            except OSError:
+                return  # the web server is gone, and the response with it
+
     def deliver(self) -> None:
         """Hand what arrived to the exchange."""
         for event in self.connection.events():
@@ -104,8 +124,12 @@ def run_once(
         exchange = peer.exchange = Exchange(request, connection, peer=peer, limits=limits, log=log)
         for event in rest:
             exchange.receive(event)
+        while not exchange.ready and not params.get("CONTENT_LENGTH"):
+            peer.pull()  # a chunked upload; applications look for a length, and it has one once it is whole
         WSGIRunner(app, log=log, mount=mount, multiprocess=True, run_once=True)(exchange)
         exchange.close()
+        if exchange.ended and not connection.idle:
+            peer.drain(limits.linger_timeout)
         return exchange.ended and not exchange.failed
     finally:
         if sys.stdout is not None:
