@@ -37,11 +37,14 @@ def _lost(error: OSError) -> RequestAborted:
 class Peer:
     """One accepted connection: its socket, its wire, and the exchange in progress."""
 
-    __slots__ = ("sock", "fd", "connection", "exchange", "seen", "started", "owned", "watched", "lingering", "_worker")
+    __slots__ = (
+        "sock", "fd", "name", "connection", "exchange", "seen", "started", "owned", "watched", "lingering", "_worker",
+    )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, connection: Connection, worker: ThreadsWorker) -> None:
+    def __init__(self, sock: socket.socket, connection: Connection, worker: ThreadsWorker, *, name: object) -> None:
         self.sock = sock
         self.fd = sock.fileno()
+        self.name = name  # as accept() gave it: host, port and so on; "" on a unix socket
         self.connection = connection
         self.exchange: Exchange | None = None
         self.seen = 0.0  # monotonic seconds when we began to wait for it
@@ -71,6 +74,8 @@ class Peer:
         connection = self.connection
         for event in connection.events():
             if isinstance(event, Request):
+                if "REMOTE_ADDR" not in event.params:
+                    self._name_peer(event)
                 worker = self._worker
                 self.exchange = Exchange(event, connection, peer=self, limits=worker.limits, log=worker.log)
             elif self.exchange is not None and event.request_id == self.exchange.request.request_id:
@@ -78,6 +83,15 @@ class Peer:
         exchange = self.exchange
         if exchange is not None and not self.started and not exchange.ready:
             connection.send(BodyWanted(READ, exchange.request.request_id))
+
+    def _name_peer(self, request: Request) -> None:
+        """HTTP does not say who connected, CGI does (RFC 3875 §4.1.8); on a unix socket nobody has an address."""
+        if isinstance(self.name, tuple):
+            host, port = self.name[:2]
+            told = {"REMOTE_ADDR": host.removeprefix("::ffff:"), "REMOTE_PORT": str(port)}
+            request.params = told | request.params
+            if request.repeated:
+                request.repeated = [*told.items(), *request.repeated]
 
     def push(self) -> None:
         """Write what the connection has to say; wait for a slow reader up to ``send_timeout``."""

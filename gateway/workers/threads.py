@@ -204,7 +204,7 @@ class ThreadsWorker:
             self.log.warning("refused a connection from %s: not in FCGI_WEB_SERVER_ADDRS", describe_peer(sock))
             sock.close()
             return None
-        peer = self.peers[sock.fileno()] = Peer(sock, self._connect(), self)
+        peer = self.peers[sock.fileno()] = Peer(sock, self._connect(), self, name=name)
         return peer
 
     def _serve(self, peer: Peer) -> None:
