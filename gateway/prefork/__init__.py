@@ -73,6 +73,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         )  # fmt: skip
         if not self.alive:  # SIGTERM came while the application was being loaded
             self.core.stop()
+        self.notify()  # gunicorn's time-out begins with the first heartbeat; the first request may take for ever
         self.core.run()
 
     def _beat(self) -> None:
