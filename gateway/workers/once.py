@@ -67,9 +67,9 @@ class _Stdio:
         self.deliver()
 
     def drain(self, timeout: float) -> None:
-        """Read what the application left of the body, for ``timeout`` seconds, if stdin is a socket.
+        """Read what the application left of the body, for ``timeout`` seconds at most, if stdin is a socket.
 
-        Apache's mod_cgid makes it one with stdout, and a socket closed with unread bytes is reset, the response with it.
+        mod_cgid makes stdin and stdout one socket; closed with unread bytes it is reset, and the response is lost.
         """
         import select  # only a body that was not wanted pays for these imports
         import time

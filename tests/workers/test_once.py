@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import traceback
@@ -200,6 +201,17 @@ def test_a_length_that_is_no_number_is_a_bad_request_and_one_line(cgi: CGIProces
     assert done.head[0] == b"Status: 400 Bad Request"
     (line,) = done.errors.splitlines()
     assert line.startswith(f"gateway: refused with 400 Bad Request: CONTENT_LENGTH is {length!r}, not a number")
+
+
+def test_a_body_that_nobody_reads_does_not_cost_the_response() -> None:
+    server, program = socket.socketpair()  # mod_cgid: stdin and stdout are one
+    with server:
+        server.sendall(b"unwanted")
+        with program, program.dup() as stdout:
+            params = CGI | {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "8"}
+            assert run_once(hello, params=params, stdin=program.fileno(), stdout=stdout.fileno())
+        assert server.recv(100).startswith(b"Status: 200 OK")
+        assert server.recv(100) == b""
 
 
 def test_an_open_stdin_is_not_waited_for() -> None:
