@@ -361,7 +361,7 @@ class Connection:
 
     def _send_end(self, stream: _Stream, event: EndOfResponse) -> None:
         request_id = event.request_id
-        # A response cut short.  END_REQUEST is success to nginx and Apache whatever appStatus says, a bare close to some;
+        # A response cut short.  END_REQUEST is success to most servers whatever appStatus says, and to some a close is;
         # what an application may never send breaks the response everywhere (docs/decisions/0006-visible-abort.md).
         cut = event.app_status and stream.head_sent and self._most == 1
         if cut or (stream.expects == STDIN and self._most == 1):
