@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 WIRES = {
     "cgi": "gateway.protocols.cgi",
     "fastcgi": "gateway.protocols.fastcgi",
+    "scgi": "gateway.protocols.scgi",
+    "uwsgi": "gateway.protocols.uwsgi",
 }
 """The wire's name, also its URL scheme, and the module that holds its ``Connection``."""
-SOCKET_WIRES = ("fastcgi",)
+SOCKET_WIRES = ("fastcgi", "scgi", "uwsgi")
 """Those that a persistent worker speaks over a socket; the first is the default."""
 
 
