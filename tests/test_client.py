@@ -380,7 +380,7 @@ def test_a_local_redirect_of_a_head_request_is_one(start: Upstreams) -> None:
 def test_local_redirects_that_go_round_in_a_circle_end(start: Upstreams, caplog: pytest.LogCaptureFixture) -> None:
     client, _ = start(redirect_to("/first"))
     assert ask(client, "/first").status == "502 Bad Gateway"
-    assert f"more than {Limits.local_redirects} local redirects (limit local_redirects), the last one to '/first'" in caplog.text
+    assert f"more than {Limits.local_redirects} local redirects (limit local_redirects), the last" in caplog.text
 
 
 # What else a Client is
