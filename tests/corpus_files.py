@@ -24,6 +24,7 @@ class Recording:
         self.stdin: bytes = record["stdin"].encode("latin-1")
         self.raw = bytes.fromhex(record.get("raw_hex", ""))
         self.keep_conn: bool = record.get("keep_conn", False)
+        self.request: bytes = record["request"].replace("<pause>", "").encode("latin-1")
         self.method, self.uri, _ = record["request"].partition("\r\n")[0].split()
         # The rewritten script is reached below /shared, every other one below the path that ends with /app.
         self.mount = "/shared" if "htaccess" in self.configuration else self.uri[: self.uri.index("/app") + 4]
