@@ -15,9 +15,10 @@ WIRES = {
     "fastcgi": "gateway.protocols.fastcgi",
     "scgi": "gateway.protocols.scgi",
     "uwsgi": "gateway.protocols.uwsgi",
+    "http": "gateway.protocols.http",
 }
 """The wire's name, also its URL scheme, and the module that holds its ``Connection``."""
-SOCKET_WIRES = ("fastcgi", "scgi", "uwsgi")
+SOCKET_WIRES = ("fastcgi", "scgi", "uwsgi", "http")
 """Those that a persistent worker speaks over a socket; the first is the default."""
 
 
