@@ -15,10 +15,11 @@ WIRES = {
     "fastcgi": "gateway.protocols.fastcgi",
     "scgi": "gateway.protocols.scgi",
     "uwsgi": "gateway.protocols.uwsgi",
+    "ajp": "gateway.protocols.ajp",
     "http": "gateway.protocols.http",
 }
 """The wire's name, also its URL scheme, and the module that holds its ``Connection``."""
-SOCKET_WIRES = ("fastcgi", "scgi", "uwsgi", "http")
+SOCKET_WIRES = ("fastcgi", "scgi", "uwsgi", "ajp", "http")
 """Those that a persistent worker speaks over a socket; the first is the default."""
 
 
