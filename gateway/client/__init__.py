@@ -16,7 +16,7 @@ from gateway.environ import (
     is_under,
     redirected,
 )
-from gateway.errors import RemoteProtocolError
+from gateway.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from gateway.events import WEB_SERVER, Ping, Pong
 from gateway.head import HOP_BY_HOP
 from gateway.limits import Limits
@@ -92,11 +92,14 @@ class Client:
         """Forward one request (PEP 3333).
 
         An upstream that fails before its head is whole gives a 502, 503 or 504 and one line in the log
-        ``gateway.client``.  One that fails later has the iterable raise, so that the server cuts the response visibly.
+        ``gateway.client``, headers too large for the wire a 431.  One that fails later has the iterable raise, so that
+        the server cuts the response visibly.
         """
         try:
             forwarding = self._forward(environ)
-        except RemoteProtocolError as error:
+        except ProtocolError as error:
+            if isinstance(error, LocalProtocolError) and error.status_hint[0] == "5":
+                raise  # the caller's mistake, not the visitor's
             return _refuse(environ, start_response, error)
         response = forwarding.response
         # A reason may be absent, its space may not (PEP 3333; RFC 9112 §4).
@@ -198,7 +201,7 @@ class Client:
         return (*head[0], content)
 
 
-def _refuse(environ: Environ, start_response: StartResponse, error: RemoteProtocolError) -> Iterable[bytes]:
+def _refuse(environ: Environ, start_response: StartResponse, error: ProtocolError) -> Iterable[bytes]:
     """There will be no response: one log line, and a clean answer."""
     import logging  # only a failure pays for this import
 
