@@ -35,6 +35,9 @@ ADVICE = {
     "duplicates": "the front end sends a repeated header as several params; they were joined",
     "authorization": "the credentials came as Authorization or REDIRECT_HTTP_AUTHORIZATION. Apache: CGIPassAuth On",
     "proxy": "a client's Proxy header was dropped (httpoxy). nginx: fastcgi_param HTTP_PROXY \"\";",
+    "content-length": "nginx with scgi_request_buffering off counts as CONTENT_LENGTH only what it has of a body "
+    "(nginx/nginx#1118); the visitor's Content-Length was taken. nginx: leave scgi_request_buffering on, and beside "
+    "scgi_pass_request_body off write scgi_param HTTP_CONTENT_LENGTH \"\";",
     "body-length": "the front end leaves out the inner length of AJP body packets (lighttpd, as of 1.4.85), and a body "
     "that begins with its own length would be misread: use SCGI or FastCGI there",
     "server-name": "the front end sends no SERVER_NAME or SERVER_PORT; they were taken from the Host header. "

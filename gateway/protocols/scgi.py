@@ -17,6 +17,7 @@ from gateway.events import (
     EndOfRequest,
     EndOfResponse,
     Event,
+    Repair,
     Request,
     RequestBody,
     Response,
@@ -99,6 +100,7 @@ class Connection:
         self.side = side
         self._limits = limits or _DEFAULT_LIMITS
         self._request = self._response = HEAD
+        self._broken = False  # the peer broke a rule: nothing more is received, and nothing sent
         self._left = 0  # bytes of the request's body that are still to come, or to be sent
         self._inbox, self._received = b"", 0  # what is not decoded yet, and the number of bytes before it
         self._events: list[Event] = []
@@ -144,7 +146,8 @@ class Connection:
 
     def receive_data(self, data: bytes) -> None:
         """Feed bytes; nothing is decoded before :meth:`events`."""
-        self._inbox = self._inbox + data if self._inbox else data
+        if not self._broken:
+            self._inbox = self._inbox + data if self._inbox else data
 
     def receive_eof(self) -> None:
         """The peer sends nothing more: the end of a response.  RemoteProtocolError if that, or a request, is cut."""
@@ -159,7 +162,7 @@ class Connection:
             raise
 
     def events(self) -> list[Event]:
-        """What was fed.  After a RemoteProtocolError once more: what came before the fault."""
+        """What was fed.  After a RemoteProtocolError once more: what came before the fault, and an abort."""
         if self._inbox:
             try:
                 if self.side is APPLICATION:
@@ -176,10 +179,12 @@ class Connection:
         """The connection ends here: say where, and give a web server that waits for a head one (silence is a 502)."""
         error.args = (f"{self.wire}: {error} (at byte {self._received})",)
         if self.side is APPLICATION:
+            if self._request != HEAD:
+                self._events.append(AbortRequest())
             page = f"{error.status_hint}\n".encode("latin-1")
             self._outbox += (serialize_head(error.status_hint, [("Content-Type", "text/plain")], self.start), page)
         self._request = self._response = OVER
-        self._inbox = b""
+        self._broken, self._inbox = True, b""
 
     def _receive_request(self) -> None:
         data = self._inbox
@@ -189,15 +194,18 @@ class Connection:
                 return
             params, repeated, size = decoded
             self._begin(params, repeated)
-            data = data[size:]
+            data, self._received = data[size:], size
         self._inbox = b""
-        if self._request == OVER:
-            return  # a connection carries one request, and what follows it is no part of that
-        if data and self._left:
-            data = data[: self._left]
+        left = self._left
+        if len(data) > left and self._response == HEAD:  # later, nothing is lost but what nobody waits for
+            self._received += left
+            raise RemoteProtocolError(f"{len(data) - left} bytes follow a body that CONTENT_LENGTH says is over")
+        if data and left:
+            data = data[:left]
             self._left -= len(data)
+            self._received += len(data)
             self._events.append(RequestBody(data))
-        if not self._left:
+        if not self._left and self._request == BODY:
             self._request = OVER
             self._events.append(EndOfRequest())
 
@@ -212,9 +220,23 @@ class Connection:
             length = "".join(lengths)
         if not is_length(length):
             raise RemoteProtocolError(f"CONTENT_LENGTH is {length[:40]!r}, not a number of bytes")
-        self._left = int(length or 0)
-        self._request = BODY
-        self._events.append(Request(params, repeated=repeated))
+        self._left, self._request = int(length or 0), BODY
+        request = Request(params, repeated=repeated)
+        self._events.append(request)
+        if "HTTP_CONTENT_LENGTH" in params:
+            self._mend_length(request)
+
+    def _mend_length(self, request: Request) -> None:
+        """With scgi_request_buffering off, nginx counts only what it has of the body (nginx/nginx#1118)."""
+        params = request.params
+        whole = params["HTTP_CONTENT_LENGTH"]  # what the visitor announced; only nginx sends it
+        if not (is_length(whole) and params.get("SERVER_SOFTWARE", "nginx").startswith("nginx")):
+            return
+        if int(whole or 0) > self._left:
+            self._left = int(whole)
+            params["CONTENT_LENGTH"] = whole
+            request.repeated = [(name, params[name] if name == "CONTENT_LENGTH" else v) for name, v in request.repeated]
+            self._events.append(Repair("content-length"))
 
     def _end_request(self) -> None:
         if self._request == BODY:
@@ -268,7 +290,7 @@ class Connection:
             self._response = BODY
         elif isinstance(event, EndOfResponse) and self._response != OVER and self._request != HEAD:
             self._response = OVER
-        elif not isinstance(event, BodyWanted):  # the body is pushed
+        elif not (self._broken or isinstance(event, BodyWanted)):  # the body is pushed
             raise LocalProtocolError(f"{type(event).__name__} does not fit {self!r}")
 
     def _send_request(self, event: Event) -> None:

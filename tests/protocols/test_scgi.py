@@ -20,6 +20,7 @@ from gateway.events import (
     Event,
     FilterData,
     Ping,
+    Repair,
     Request,
     RequestBody,
     Response,
@@ -281,13 +282,6 @@ def test_nothing_is_heard_after_a_fault() -> None:
     assert heard_to_the_end(connection, GET) == []
 
 
-def test_nothing_can_be_sent_after_a_fault() -> None:
-    connection = application()
-    refusal(connection, b"x")
-    with pytest.raises(LocalProtocolError, match="Response does not fit"):
-        said(connection, Response("200 OK", []))
-
-
 def test_a_connection_that_says_nothing_is_no_request() -> None:
     assert heard_to_the_end(Connection(APPLICATION)) == []
 
@@ -313,10 +307,57 @@ def test_content_length_may_come_twice_if_it_is_the_same() -> None:
     assert events[1:] == [RequestBody(b"ab"), EndOfRequest()]
 
 
-@pytest.mark.parametrize("data", [[POST + b"body" + GET], [POST + b"body", GET], [POST + b"bo", b"dy" + GET]])
-def test_what_follows_the_body_is_no_part_of_the_request(data: list[bytes]) -> None:
-    request, *body, end = heard(application(), *data)
-    assert joined([request, *body, end]) == [Request(POST_PARAMS), RequestBody(b"body"), EndOfRequest()]
+@pytest.mark.parametrize("data", [[POST + b"body more"], [POST + b"body", b" more"], [POST + b"bo", b"dy more"]])
+def test_what_follows_the_body_breaks_the_request(data: list[bytes]) -> None:
+    connection = application()
+    error = refusal(connection, *data)
+    assert str(error) == "SCGI: 5 bytes follow a body that CONTENT_LENGTH says is over (at byte 32)"
+    assert connection.events()[-1] == AbortRequest()
+    assert said(connection) == BAD_REQUEST
+
+
+def test_what_follows_the_body_is_ignored_once_the_response_has_begun() -> None:
+    connection = application(POST, b"body")
+    said(connection, Response("200 OK", HTML))
+    assert heard(connection, b"more") == []
+
+
+def test_who_does_not_know_yet_that_the_request_broke_is_not_heard() -> None:
+    connection = application(POST)
+    refusal(connection, b"body more")
+    said(connection)
+    assert said(connection, BodyWanted(4), Response("200 OK", HTML), ResponseBody(b"page"), EndOfResponse()) == b""
+
+
+@pytest.mark.parametrize("length", [b"0", b"3"])
+def test_nginx_that_counts_only_the_beginning_of_a_body_is_mended(length: bytes) -> None:
+    events = heard(application(), request(length, b"HTTP_CONTENT_LENGTH\x004\0") + b"bod", b"y")
+    assert joined(events) == [
+        Request(POST_PARAMS | {"HTTP_CONTENT_LENGTH": "4"}, repeated=[]),
+        RequestBody(b"body"),
+        Repair("content-length"),
+        EndOfRequest(),
+    ]
+
+
+def test_a_mended_length_counts_among_repeated_params_too() -> None:
+    (event, _) = heard(application(), request(b"0", b"A\0\0A\0\0HTTP_CONTENT_LENGTH\x004\0"))
+    assert isinstance(event, Request)
+    assert event.repeated[0] == ("CONTENT_LENGTH", "4")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"HTTP_CONTENT_LENGTH\0\0",
+        b"HTTP_CONTENT_LENGTH\x003\0",
+        b"HTTP_CONTENT_LENGTH\x004\0",
+        b"HTTP_CONTENT_LENGTH\0five\0",
+        b"SERVER_SOFTWARE\0lighttpd\0HTTP_CONTENT_LENGTH\x005\0",
+    ],
+)
+def test_content_length_counts_otherwise(more: bytes) -> None:
+    assert heard(application(), request(b"4", more) + b"body")[1:] == [RequestBody(b"body"), EndOfRequest()]
 
 
 def test_a_body_shorter_than_content_length_is_an_abort() -> None:
