@@ -78,6 +78,7 @@ class Connection:
         self._request_id = 0
         self._active = False  # a request has begun, and its response has not ended
         self._paused = False  # the request is whole: what comes now is for the time after its response
+        self._ended = False  # the peer says nothing more
         self._closing = False  # nothing more is received
         self._broken = False  # the peer broke a rule: nothing more is sent, either
         self._began = self._received = self._room = 0  # bytes: before the present message, in all, to take at most
@@ -108,12 +109,14 @@ class Connection:
     def receive_eof(self) -> None:
         """The peer sends nothing more.  A request body cut short is an abort; RemoteProtocolError for any other cut."""
         self._events = self.events()
-        self.reusable = False
+        self._ended = True
         if self.side is APPLICATION and self._active:
             if not self._paused:
                 self._paused = self._closing = True
                 self._events.append(AbortRequest())
-        elif self._active and self._h11.their_state is h11.SEND_BODY:
+            return  # it waits for its answer, and for those to what it pipelined
+        self.reusable = False
+        if self._active and self._h11.their_state is h11.SEND_BODY:
             self._h11.receive_data(b"")  # the end of a body without a length, else h11 complains (RFC 9112 §6.3, §8)
             self._events = self.events()
         elif not (self.idle or self._broken):
@@ -230,6 +233,7 @@ class Connection:
         if self._h11.our_state is self._h11.their_state is h11.DONE and not self._closing:
             self._h11.start_next_cycle()
             self._began = self._received - len(self._h11.trailing_data[0])
+            self.reusable = self.reusable and not (self._ended and self.idle)
         else:
             self.reusable, self._closing = False, True
 

@@ -626,6 +626,18 @@ def test_a_client_that_has_said_all_may_wait_for_its_answer() -> None:
     assert not connection.reusable
 
 
+def test_a_client_that_has_said_all_may_wait_for_all_its_answers() -> None:
+    connection = application()
+    connection.receive_data(GET + POST)
+    connection.receive_eof()
+    assert len(connection.events()) == 2
+    said(connection, Response("200 OK", FIVE), ResponseBody(b"hello"), EndOfResponse())
+    assert connection.reusable
+    assert [type(event) for event in connection.events()] == [Request]
+    connection.receive_eof()
+    assert connection.events() == [AbortRequest()]
+
+
 def test_a_head_cut_by_the_end_of_the_connection_is_refused() -> None:
     connection = application(GET[:-1])
     with pytest.raises(RemoteProtocolError, match=r"closed the connection before the end of a head \(§8\)"):
@@ -1010,8 +1022,6 @@ def test_the_body_is_pushed() -> None:
 def test_a_repr_shows_the_state() -> None:
     connection = application(POST)
     assert repr(connection) == "<http.Connection APPLICATION we=SEND_RESPONSE they=SEND_BODY reusable=True>"
-    connection.receive_eof()
-    assert repr(connection) == "<http.Connection APPLICATION we=SEND_RESPONSE they=SEND_BODY reusable=False>"
     assert repr(web_server(ASKED)) == "<http.Connection WEB_SERVER we=IDLE they=IDLE reusable=True>"
 
 
