@@ -148,7 +148,7 @@ class ForkWorker(ThreadsWorker):
             whole = exchange.complete
             self._run(exchange)
             connection = peer.connection
-            report = _KEEP if whole and connection.reusable and connection.idle else _CLOSE
+            report = _KEEP if whole and connection.reusable and connection.idle and not peer.parted else _CLOSE
         except Exception:
             self.blame(peer)
         except BaseException:
@@ -190,7 +190,7 @@ class ForkWorker(ThreadsWorker):
             exchange.answered_elsewhere()
             exchange.close()
             peer.exchange = None
-            keep = report == _KEEP and not self.stopping
+            keep = report == _KEEP
         else:
             keep = self._linger(peer)
         if keep:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 
 from gateway.errors import RemoteProtocolError, RequestAborted
 from gateway.events import BodyWanted, Request
@@ -38,7 +39,8 @@ class Peer:
     """One accepted connection: its socket, its wire, and the exchange in progress."""
 
     __slots__ = (
-        "sock", "fd", "name", "connection", "exchange", "seen", "started", "owned", "watched", "lingering", "_worker",
+        "sock", "fd", "name", "connection", "exchange", "seen", "started", "owned", "watched", "lingering",
+        "parted", "_worker",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, connection: Connection, worker: ThreadsWorker, *, name: object) -> None:
@@ -52,6 +54,7 @@ class Peer:
         self.owned = True  # does a thread work on it now?
         self.watched = False  # is it in the poller?
         self.lingering = False  # do we only wait for the peer to close?
+        self.parted = False  # did we close our end, because this process stops?
         self._worker = worker
 
     def __repr__(self) -> str:
@@ -96,8 +99,21 @@ class Peer:
     def push(self) -> None:
         """Write what the connection has to say; wait for a slow reader up to ``send_timeout``."""
         self._write()
-        if self.started and self.exchange is not None and not self.exchange.ended:
-            self._listen(self.exchange)
+        exchange = self.exchange
+        if not self.started or exchange is None:
+            return
+        if not exchange.ended:
+            self._listen(exchange)
+        elif self._worker.stopping and exchange.complete and time.monotonic() > self._worker.part_at:
+            self._part()
+
+    def _part(self) -> None:
+        """End the connection with the response: later, the web server could have sent the next request on it."""
+        self.parted = True
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # it is gone already
 
     def _write(self) -> None:
         chunks = self.connection.data_to_send()

@@ -26,10 +26,9 @@ if TYPE_CHECKING:
     from gateway.exchange import Exchange, Log
     from gateway.limits import Limits
 
-_TICK = 1.0  # seconds between two looks at the clock, at most: heartbeats, timeouts
-_STOPPING_TICK = 0.05
-_PAUSE = 0.25
-"""Seconds a kept connection must have been silent before a stopping worker closes it: a request may be on its way."""
+_TICK, _STOPPING_TICK = 1.0, 0.02  # seconds between two looks at the clock, at most: heartbeats, timeouts
+_PAUSE = 0.05  # seconds of silence before a stopping worker closes a kept connection: a request may be on its way
+_BUSY = 3.0  # seconds after which it closes one that is never silent, right after a response: a POST may be lost
 _OVERRAN = float("inf")  # "began" so a request that ran longer than request_timeout: it is reported no more
 
 
@@ -68,6 +67,7 @@ class ThreadsWorker:
         self._pace = min(_TICK, limits.request_timeout / 2 or _TICK)  # seconds between two looks at the clock
         self._ticked = 0.0
         self._paused = False
+        self.part_at = float("inf")  # monotonic seconds after which each response ends its connection
         self._stop_at = 0.0  # monotonic seconds after which a stopping worker waits no longer
 
     def __repr__(self) -> str:
@@ -120,6 +120,7 @@ class ThreadsWorker:
             thread.join(max(until - time.monotonic(), 0.0))
 
     def _close(self) -> None:
+        self.stopping, self._stop_at = True, time.monotonic()  # for threads that wait still: a signal handler may raise
         if self.peers:
             self.log.warning("%d connections were abandoned after graceful_timeout", len(self.peers))
         for peer in list(self.peers.values()):
@@ -228,7 +229,7 @@ class ThreadsWorker:
             if isinstance(error, KeyboardInterrupt) or self.interrupted:
                 raise
             keep = False
-        if keep:
+        if keep and not (self.stopping and self._is_over()):
             self._watch(peer)
         else:
             self._forget(peer)
@@ -283,7 +284,7 @@ class ThreadsWorker:
         if not exchange.complete:
             return self._linger(peer)
         peer.exchange = None
-        return peer.connection.reusable and not self.stopping
+        return peer.connection.reusable and not peer.parted
 
     def _cannot_keep(self, peer: Peer, error: OSError) -> bool:
         """The temporary file of a body cannot be written: say so to both ends."""
@@ -435,7 +436,8 @@ class ThreadsWorker:
         """Stop listening, but first take in who already queues: nobody else may be there to do it."""
         if not self._paused:
             self._unlisten()
-        self._stop_at = now + self.limits.graceful_timeout
+        grace = self.limits.graceful_timeout
+        self._stop_at, self.part_at = now + grace, now + min(_BUSY, grace / 2)
         if self._stuck() == self._threads:
             return
         for listener in [self._listeners.pop(fd) for fd in list(self._listeners)]:
