@@ -13,6 +13,7 @@ from gateway.head import is_status
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from mmap import mmap
     from types import TracebackType
     from typing import IO, Any, TypeAlias
 
@@ -101,6 +102,9 @@ def _check_status(status: str) -> None:
         _good_statuses.add(status)
 
 
+_KINDS = list(ADVICE)
+
+
 class WSGIRunner:
     """Runs one WSGI application for one exchange after the other; a worker calls it with each.
 
@@ -118,7 +122,11 @@ class WSGIRunner:
         self._mount = None if mount is None else check_mount(mount)
         self._base = base_environ(multithread=multithread, multiprocess=multiprocess, run_once=run_once)
         self._base["wsgi.file_wrapper"] = FileWrapper
-        self._advised: set[str] = set()
+        self._advised: bytearray | mmap = bytearray(len(ADVICE))  # which repairs were advised on
+        if multiprocess and not run_once:
+            from mmap import mmap  # shared with the children that a worker forks
+
+            self._advised = mmap(-1, len(ADVICE))
         self._after = after
 
     def __call__(self, exchange: Exchange) -> None:
@@ -166,8 +174,9 @@ class WSGIRunner:
     def _advise(self, repairs: tuple[str, ...]) -> None:
         """The first time something had to be repaired, say which line the front end's configuration lacks."""
         for repair in repairs:
-            if repair not in self._advised:
-                self._advised.add(repair)
+            kind = _KINDS.index(repair)
+            if not self._advised[kind]:
+                self._advised[kind] = 1
                 if needs_advice(repair):
                     self._log.warning("environ repaired (%s): %s", repair, ADVICE[repair])
 

@@ -80,10 +80,11 @@ class TestAProcessForEachRequest(Requests, Bodies, Responses, ErrorLog, Cuts):
         ):
             yield site
 
-    def test_the_next_request_comes_on_the_same_connection_to_another_process(self, site: Site) -> None:
-        first, second = site.get("/app/").json(), site.get("/app/").json()
-        assert first["pid"] != second["pid"]
-        assert first["sockets"] == second["sockets"]
+    def test_requests_come_on_the_same_connections_to_other_processes(self, site: Site) -> None:
+        told = [site.get("/app/").json() for _ in range(10)]
+        assert len({answer["pid"] for answer in told}) == 10
+        # nginx gives a connection up when the visitor hangs up before END_REQUEST, which follows the last byte.
+        assert len({tuple(answer["sockets"]) for answer in told}) < 10
 
 
 class TestAWholeSite(FrontEnd):
