@@ -206,14 +206,14 @@ class Connection:
                 version, kind, request_id, length, padding = _read_header(inbox, at)
                 if version != VERSION_1:
                     raise RemoteProtocolError(f"record version is {version}, not 1 (§3.3)")
-                start = at + 8
-                end = start + length + padding
+                start, end = at + 8, at + 8 + length + padding
                 if end > size:
                     break
-                handler = handlers.get(kind)
-                stream = streams.get(request_id)
+                handler, stream = handlers.get(kind), streams.get(request_id)
                 if handler is None:
                     self._on_other(kind, request_id)
+                elif kind == BEGIN_REQUEST and self._most == 1 and any(not s.expects for s in streams.values()):
+                    break  # to be answered next: HAProxy awaits no END_REQUEST once it has what Content-Length promised
                 elif stream is not None or not BEGIN_REQUEST < kind < GET_VALUES:
                     handler(self, stream, kind, request_id, inbox[start : start + length])
                 # else it is of an inactive request, one that was refused or is over: ignored (§3.3)

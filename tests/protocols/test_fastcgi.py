@@ -511,9 +511,18 @@ def test_a_request_too_many_is_refused(options: dict[str, object], refusal: str)
     assert EndOfResponse(3, 0, refusal) in both.answer()
 
 
+def test_a_request_after_a_whole_one_waits_for_its_turn() -> None:
+    connection = application(GET)
+    early = begin(request_id=3) + record(PARAMS, PAIR_A_B, 3) + record(PARAMS, b"", 3) + record(STDIN, b"", 3)
+    assert heard(connection, early) == []
+    assert (END_REQUEST, 3) not in [kind[:2] for kind in unpadded(said(connection, Response("200 OK", HTML, 1)))]
+    said(connection, EndOfResponse(1))
+    assert connection.events() == [Request({"A": "B"}, 3), EndOfRequest(3)]
+
+
 def test_what_follows_of_a_refused_request_is_ignored() -> None:
     both = pair()
-    both.ask(Request({}, 1), EndOfRequest(1))
+    both.ask(Request({}, 1))
     assert both.ask(Request({}, 2), RequestBody(b"lost", 2), EndOfRequest(2)) == []
 
 
