@@ -193,12 +193,10 @@ class ThreadsWorker:
                 self.log.error("cannot accept connections: %s; trying again in a second", error.strerror)
                 self._pause()
             return
-        peer = self._admit(sock, name)
-        if peer is None:
-            return
-        if len(self.peers) >= self.limits.connections:
-            self._pause()
-        self._serve(peer)
+        if (peer := self._admit(sock, name)) is not None:
+            if len(self.peers) >= self.limits.connections:
+                self._pause()
+            self._serve(peer)
 
     def _admit(self, sock: socket.socket, name: object) -> Peer | None:
         if self._allowed is not None and not peer_allowed(name, self._allowed):
@@ -436,16 +434,16 @@ class ThreadsWorker:
         """Stop listening, but first take in who already queues: nobody else may be there to do it."""
         if not self._paused:
             self._unlisten()
-        grace = self.limits.graceful_timeout
-        self._stop_at, self.part_at = now + grace, now + min(_BUSY, grace / 2)
+        self._stop_at = now + self.limits.graceful_timeout
+        self.part_at = min(now + _BUSY, (now + self._stop_at) / 2)
         if self._stuck() == self._threads:
             return
         for listener in [self._listeners.pop(fd) for fd in list(self._listeners)]:
             for _ in range(self.limits.connections - len(self.peers)):
                 try:
-                    peer = self._admit(*listener.accept())
+                    sock, name = listener.accept()
                 except OSError:
                     break  # the queue is empty
-                if peer is not None:
+                if (peer := self._admit(sock, name)) is not None:
                     self._watch(peer)
             listener.close()  # who comes now is refused, and so may ask another server
