@@ -884,6 +884,32 @@ def test_an_answer_without_a_question_is_refused(data: bytes) -> None:
     assert "has no meaning for <ajp.Connection WEB_SERVER idle" in str(refusal(Connection(WEB_SERVER), data))
 
 
+def damaged(data: bytes) -> Iterator[bytes]:
+    """The same with one byte wrong, in every place."""
+    for at, byte in enumerate(data):
+        for wrong in {0, 0xFF, 0xA0, byte ^ 1} - {byte}:
+            yield data[:at] + bytes((wrong,)) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("recording", recordings("ajp13"), ids=repr)
+def test_a_wrong_byte_in_a_request_is_understood_or_refused(recording: Recording) -> None:
+    for data in damaged(recording.raw):
+        connection = Connection(APPLICATION)
+        try:
+            heard(connection, data)
+        except RemoteProtocolError:
+            assert not connection.reusable
+
+
+def test_a_wrong_byte_in_an_answer_is_understood_or_refused() -> None:
+    for data in damaged(asking(5) + OK_PACKET + answered(b"\3\0\5hello\0") + END):
+        connection = web_server(Request({}))
+        try:
+            heard(connection, data)
+        except RemoteProtocolError:
+            assert not connection.reusable
+
+
 def test_what_came_before_a_fault_is_not_lost() -> None:
     connection = web_server(Request({}))
     refusal(connection, OK_PACKET + b"garbage")
