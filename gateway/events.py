@@ -227,6 +227,10 @@ if TYPE_CHECKING:
         def body_held(self) -> int:
             """Bytes of the request body that wait here until the application asks for them; push wires hold none."""
 
+        @property
+        def needs_length(self) -> bool:
+            """Must a request with a body state its CONTENT_LENGTH?"""
+
         # Each of the next three raises RemoteProtocolError as soon as a rule is seen to be broken.  The connection is
         # then of no more use, but events() returns what came before, and data_to_send() may hold a last word.
 

@@ -66,6 +66,7 @@ class Client:
         self.limits = limits or Limits()
         wire = self.address.protocol
         self._speak = connection_factory(wire, WEB_SERVER, limits=self.limits, options=wire_options)
+        self._needs_length = self._speak().needs_length
         self._pool = Pool(pool_size)
         self._root = None if root is None else os.fsencode(root).decode("latin-1").rstrip("/")
         self._index = index
@@ -135,6 +136,15 @@ class Client:
             _name_script(params, environ.get("PATH_INFO", ""), root=self._root, index=self._index)
         params.update(self._params)
         body = Body(environ)
+        try:
+            if self._needs_length and body.left is None:
+                params["CONTENT_LENGTH"] = str(body.measure(self.limits))
+            return self._send(params, body, environ)
+        except BaseException:
+            body.close()
+            raise
+
+    def _send(self, params: Params, body: Body, environ: Environ) -> Forwarding:
         pool = self._current_pool()
         kept = pool.take()
         if kept is not None:

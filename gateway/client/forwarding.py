@@ -8,7 +8,7 @@ one block each way.
 from __future__ import annotations
 
 from gateway.client.upstream import BAD_GATEWAY, UNAVAILABLE
-from gateway.errors import RemoteProtocolError, RequestAborted
+from gateway.errors import LimitExceeded, RemoteProtocolError, RequestAborted
 from gateway.events import (
     AbortRequest,
     EndOfRequest,
@@ -19,7 +19,7 @@ from gateway.events import (
     Response,
     ResponseBody,
 )
-from gateway.exchange import BLOCK
+from gateway.exchange import BLOCK, Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,37 +28,54 @@ if TYPE_CHECKING:
     from gateway.client.upstream import Pool, Upstream
     from gateway.environ import Environ
     from gateway.events import Event, Params
+    from gateway.limits import Limits
 
 _REQUEST_ID = 1
 
 
 class Body:
-    """The visitor's body, read exactly as far as it goes."""
+    """The visitor's body, read exactly as far as it goes: ``left`` bytes, None for to its end."""
 
-    __slots__ = ("ended", "_read", "_left")
+    __slots__ = ("ended", "left", "_read", "_spool")
 
     def __init__(self, environ: Environ) -> None:
         length = environ.get("CONTENT_LENGTH") or ""
         if length and not (length.isascii() and length.isdigit()):
             raise RemoteProtocolError(f"CONTENT_LENGTH is {length[:40]!r}, not a number")
         # Without a length there is no body (PEP 3333), unless the server marks its end.
-        self._left = None if not length and environ.get("wsgi.input_terminated") else int(length or 0)
-        self.ended = self._left == 0
+        self.left = None if not length and environ.get("wsgi.input_terminated") else int(length or 0)
+        self.ended = self.left == 0
+        self._spool: Spool | None = None
         source = environ["wsgi.input"]
         # read1() gives what is there; read() waits for a whole block while the upstream waits for its beginning.
         self._read: Callable[[int], bytes] = getattr(source, "read1", source.read)
 
     def read(self) -> bytes:
         """The next block, b"" at the end.  Raises RequestAborted if less comes than was announced."""
-        block = self._read(BLOCK if self._left is None else min(BLOCK, self._left))
-        if self._left is None:
+        block = self._read(BLOCK if self.left is None else min(BLOCK, self.left))
+        if self.left is None:
             self.ended = not block
         elif not block:
-            raise RequestAborted(f"the request body ended {self._left} bytes before its CONTENT_LENGTH")
+            raise RequestAborted(f"the request body ended {self.left} bytes before its CONTENT_LENGTH")
         else:
-            self._left -= len(block)
-            self.ended = not self._left
+            self.left -= len(block)
+            self.ended = not self.left
         return block
+
+    def measure(self, limits: Limits) -> int:
+        """Take a body of unknown length whole, for a wire that must be told: its length.  Raises LimitExceeded."""
+        self._spool = spool = Spool(limits.body_memory)
+        while block := self.read():
+            spool.append(block)
+            if limits.body_size and spool.size > limits.body_size:
+                raise LimitExceeded("body_size", limits.body_size)
+        self._read, self.left, self.ended = spool.open().read, spool.size, not spool.size
+        return spool.size
+
+    def close(self) -> None:
+        """Let go of what was kept."""
+        if self._spool is not None:
+            self._spool.close()
 
 
 class Forwarding:
@@ -147,6 +164,7 @@ class Forwarding:
 
     def _end(self, refusal: str) -> None:
         self._ended = True
+        self._body.close()
         self._pool.give(self._upstream)
         self._end_line()
         if refusal:
@@ -163,5 +181,6 @@ class Forwarding:
     def _drop(self) -> None:
         if not self._ended:
             self._ended = True
+            self._body.close()
             self._upstream.close()
             self._end_line()

@@ -43,6 +43,7 @@ class Connection:
     error_channel = False
     """stderr is not part of this wire: who runs the process holds it."""
     body_held = 0
+    needs_length = True
 
     def __init__(
         self, side: Side, *, limits: Limits | None = None, params: Params | None = None, nph: bool = False

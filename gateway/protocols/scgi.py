@@ -94,7 +94,7 @@ class Connection:
     start = "Status: "
     """What a response begins with."""
     reusable = False
-    error_channel, body_held = False, 0
+    error_channel, body_held, needs_length = False, 0, True
 
     def __init__(self, side: Side, *, limits: Limits | None = None) -> None:
         self.side = side
