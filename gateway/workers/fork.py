@@ -145,10 +145,11 @@ class ForkWorker(ThreadsWorker):
             for listener in self._listeners.values():
                 listener.close()
             peer.started = time.monotonic()
+            peer.peeks = True  # what follows a whole request is the parent's to read
             whole = exchange.complete
             self._run(exchange)
             connection = peer.connection
-            report = _KEEP if whole and connection.reusable and connection.idle and not peer.parted else _CLOSE
+            report = _KEEP if whole and connection.reusable and not peer.parted else _CLOSE
         except Exception:
             self.blame(peer)
         except BaseException:
@@ -190,7 +191,7 @@ class ForkWorker(ThreadsWorker):
             exchange.answered_elsewhere()
             exchange.close()
             peer.exchange = None
-            keep = report == _KEEP
+            keep = report == _KEEP and peer.connection.idle
         else:
             keep = self._linger(peer)
         if keep:

@@ -40,7 +40,7 @@ class Peer:
 
     __slots__ = (
         "sock", "fd", "name", "connection", "exchange", "seen", "started", "owned", "watched", "lingering",
-        "parted", "_worker",
+        "parted", "heard_ahead", "peeks", "_worker",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, connection: Connection, worker: ThreadsWorker, *, name: object) -> None:
@@ -55,6 +55,8 @@ class Peer:
         self.watched = False  # is it in the poller?
         self.lingering = False  # do we only wait for the peer to close?
         self.parted = False  # did we close our end, because this process stops?
+        self.heard_ahead = False  # did what follows the whole request begin to arrive?
+        self.peeks = False  # is that for another process to read?
         self._worker = worker
 
     def __repr__(self) -> str:
@@ -80,6 +82,7 @@ class Peer:
                 if "REMOTE_ADDR" not in event.params:
                     self._name_peer(event)
                 worker = self._worker
+                self.heard_ahead = False
                 self.exchange = Exchange(event, connection, peer=self, limits=worker.limits, log=worker.log)
             elif self.exchange is not None and event.request_id == self.exchange.request.request_id:
                 self.exchange.receive(event)
@@ -104,7 +107,7 @@ class Peer:
             return
         if not exchange.ended:
             self._listen(exchange)
-        elif self._worker.stopping and exchange.complete and time.monotonic() > self._worker.part_at:
+        elif self._worker.stopping and self.connection.idle and time.monotonic() > self._worker.part_at:
             self._part()
 
     def _part(self) -> None:
@@ -145,12 +148,16 @@ class Peer:
         """In the middle of a response: did the web server say that it no longer wants it?"""
         if not exchange.complete and exchange.body is not None and exchange.body.chunks:
             return  # some of the body waits for the application to read it: let the web server keep the rest
+        if self.heard_ahead:
+            return  # the next request may be long: let the web server keep the rest
+        peek = socket.MSG_PEEK if self.peeks and exchange.complete else 0
         try:
-            data = self.sock.recv(READ, socket.MSG_DONTWAIT)
+            data = self.sock.recv(READ, socket.MSG_DONTWAIT | peek)
         except BlockingIOError:
             return
         except OSError as error:
             raise _lost(error) from error
+        self.heard_ahead = exchange.complete
         self._take(data)
 
     def pull(self) -> None:
