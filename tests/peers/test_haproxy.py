@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.protocols.fastcgi import BEGIN_REQUEST, END_REQUEST, GET_VALUES, GET_VALUES_RESULT, decode_pairs
+from gateway.protocols.fastcgi import BEGIN_REQUEST, GET_VALUES, GET_VALUES_RESULT, STDOUT, decode_pairs
 from tests.peers.frontends.checks import Bodies, Cuts, ErrorLog, FrontEnd, Requests, Responses, Streaming
-from tests.peers.frontends.servers import Site, Worker, haproxy
+from tests.peers.frontends.servers import Site, Worker, fcgi_run, haproxy
 from tests.peers.frontends.wiretap import Wiretap, wiretap
 
 NOT_KEPT = {"option keep-conn": "no option keep-conn"}
@@ -28,10 +28,6 @@ class TestKeptConnections(Requests, Bodies, Responses, ErrorLog, Streaming, Cuts
         with haproxy(directory, at(worker.socket)) as site:
             yield site
 
-    def test_the_next_request_comes_on_the_same_connection(self, site: Site) -> None:
-        first, second = site.get("/app/").json(), site.get("/app/").json()
-        assert first["sockets"] == second["sockets"]
-
     def test_a_body_in_chunks_must_fit_haproxys_buffer(self, site: Site) -> None:
         answer = site.post("/app/", iter([b"x" * 10000] * 2))
         assert (answer.status, answer.all("Content-Type")) == (400, ["text/html"])
@@ -47,6 +43,19 @@ class TestAConnectionForEachRequest(Bodies, Responses, Cuts):
     def test_the_next_request_comes_on_another_connection(self, site: Site) -> None:
         first, second = site.get("/app/").json(), site.get("/app/").json()
         assert first["sockets"] != second["sockets"]
+
+
+class TestAProcessForEachRequest(Requests, Bodies, Responses, ErrorLog, Cuts):
+    """``--worker-model fork``, over kept connections."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def site(cls, directory: Path) -> Iterator[Site]:
+        with (
+            fcgi_run(directory, "--worker-model", "fork", name="forking") as worker,
+            haproxy(directory, at(worker.socket)) as site,
+        ):
+            yield site
 
 
 class TestQuestionsFirst(FrontEnd):
@@ -71,14 +80,22 @@ class TestQuestionsFirst(FrontEnd):
         answers = [decode_pairs(record.content)[0] for record in tap.said("application", GET_VALUES_RESULT)]
         assert answers[0]["FCGI_MPXS_CONNS"] == "0"
 
-    def test_haproxy_does_not_multiplex_when_told_not_to(self, site: Site, tap: Wiretap) -> None:
+    def test_connections_are_kept(self, site: Site, tap: Wiretap) -> None:
         begun = len(tap.said("server", BEGIN_REQUEST))
+        for _ in range(10):
+            site.get("/app/")
+        connections = {record.connection for record in tap.said("server", BEGIN_REQUEST)[begun:]}
+        assert len(connections) < 10  # each thread of HAProxy keeps its own
+
+    def test_haproxy_does_not_multiplex_when_told_not_to(self, site: Site, tap: Wiretap) -> None:
         with ThreadPoolExecutor(8) as visitors:
             answers = list(visitors.map(lambda n: site.get(f"/app/{n}").json()["PATH_INFO"], range(40)))
         assert answers == [f"/{n}" for n in range(40)]
-        assert len(tap.said("server", BEGIN_REQUEST)) == begun + 40
-        active: dict[int, int] = {}
+        waiting: dict[int, int] = {}
         for record in tap.records:
-            step = {("server", BEGIN_REQUEST): 1, ("application", END_REQUEST): -1}.get((record.side, record.kind), 0)
-            active[record.connection] = active.get(record.connection, 0) + step
-            assert active[record.connection] in (0, 1)
+            number = record.connection
+            if record.kind == BEGIN_REQUEST:
+                assert number not in waiting
+                waiting[number] = record.request_id
+            elif record.kind == STDOUT and record.request_id == waiting.get(number):
+                del waiting[number]  # HAProxy does not wait for END_REQUEST
