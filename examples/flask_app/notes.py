@@ -8,6 +8,7 @@ import hashlib
 import os
 
 from flask import Flask, redirect, request, session, url_for
+from markupsafe import escape
 
 app = Flask(__name__)
 app.secret_key = os.environ.get("SECRET_KEY", "for the example only")
@@ -15,7 +16,7 @@ app.secret_key = os.environ.get("SECRET_KEY", "for the example only")
 
 @app.get("/")
 def index():
-    notes = "".join(f"<li>{note}</li>" for note in session.get("notes", []))
+    notes = "".join(f"<li>{escape(note)}</li>" for note in session.get("notes", []))
     return f'<form method="post" action="{url_for("add")}"><input name="note"></form><ul>{notes}</ul>'
 
 
