@@ -17,9 +17,10 @@ WIRES = {
     "uwsgi": "gateway.protocols.uwsgi",
     "ajp": "gateway.protocols.ajp",
     "http": "gateway.protocols.http",
+    "auto": "gateway.protocols.detect",
 }
 """The wire's name, also its URL scheme, and the module that holds its ``Connection``."""
-SOCKET_WIRES = ("fastcgi", "scgi", "uwsgi", "ajp", "http")
+SOCKET_WIRES = ("fastcgi", "scgi", "uwsgi", "ajp", "http", "auto")
 """Those that a persistent worker speaks over a socket; the first is the default."""
 
 
