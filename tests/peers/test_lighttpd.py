@@ -11,7 +11,6 @@ import pytest
 from tests.house import ROOT
 from tests.peers.frontends.checks import (
     Bodies,
-    Cuts,
     CutsOfKnownLength,
     ErrorLog,
     FrontEnd,
@@ -33,7 +32,7 @@ class TestCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streami
             yield site
 
 
-class TestFastCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, Cuts):
+class TestFastCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsOfKnownLength):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
@@ -41,7 +40,7 @@ class TestFastCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Str
             yield site
 
 
-class TestStartedProgram(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, Cuts):
+class TestStartedProgram(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsOfKnownLength):
     """lighttpd makes the socket and starts the program with it as descriptor 0 (``bin-path``)."""
 
     @pytest.fixture(scope="class")

@@ -54,7 +54,7 @@ class TestLighttpd(Requests, Bodies, LongBodiesInChunks, Responses, Streaming, C
             yield site
 
 
-class TestApache(Requests, Bodies, Responses, Streaming, CutsOfKnownLength):
+class TestApache(Requests, Bodies, Responses, Streaming):
     """Over TCP and over a unix socket."""
 
     @pytest.fixture(scope="class", params=["tcp", "unix"])
