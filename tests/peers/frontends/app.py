@@ -92,10 +92,11 @@ def fail(environ: Environ, start_response: StartResponse, options: Options) -> I
 
 
 def cut(environ: Environ, start_response: StartResponse, options: Options) -> Iterator[bytes]:
-    """An exception in the middle of the body, whose length was announced or not."""
+    """An exception in the middle of the body, whose length may be announced, once the file ``until`` exists."""
     length = [("Content-Length", options["length"])] if "length" in options else []
     start_response("200 OK", [("Content-Type", "text/plain"), *length])
     yield b"half of it"
+    wait_for_file(options.get("until", "/"))
     raise RuntimeError("cut on purpose")
 
 
@@ -103,13 +104,15 @@ def ticks(environ: Environ, start_response: StartResponse, options: Options) -> 
     """One line at once, another when whoever saw the first has made the file ``until``."""
     start_response("200 OK", [("Content-Type", "text/event-stream")])
     yield b"one\n"
+    yield b"two\n" if wait_for_file(options["until"]) else b"nobody saw the first line\n"
+
+
+def wait_for_file(path: str) -> bool:
+    """Does somebody make the file within five seconds?"""
     deadline = time.monotonic() + 5
-    while not os.path.exists(options["until"]):
-        if time.monotonic() > deadline:
-            yield b"nobody saw the first line\n"
-            return
+    while not (made := os.path.exists(path)) and time.monotonic() < deadline:
         time.sleep(0.005)
-    yield b"two\n"
+    return made
 
 
 ACTIONS = {

@@ -174,6 +174,18 @@ def is_seen_to_break(target: str, site: Site) -> bool:
     return answer.status >= 500
 
 
+class CutsWhileStreaming(CutsOfKnownLength):
+    """The same if the visitor has seen the beginning."""
+
+    def test_a_response_cut_short_is_not_taken_for_whole(self, site: Site, tmp_path: Path) -> None:
+        flag = tmp_path / "go on"
+        with site.asking("GET", f"/app/?do=cut&until={quote(str(flag))}") as response:
+            assert response.read(10) == b"half of it"
+            flag.touch()
+            with pytest.raises(http.client.IncompleteRead):
+                response.read()
+
+
 class Streaming(FrontEnd):
     """What the application says arrives when it is said."""
 
