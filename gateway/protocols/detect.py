@@ -7,6 +7,7 @@ can connect can claim any REMOTE_ADDR, so the socket is for web servers and load
 
 from __future__ import annotations
 
+from functools import cache
 from struct import Struct
 
 from gateway.errors import ConfigError, LocalProtocolError, RemoteProtocolError
@@ -26,6 +27,8 @@ WIRE_OF = dict.fromkeys(map(ord, TOKEN), "http")  # a method (RFC 9110 §9.1)
 WIRE_OF |= dict.fromkeys(b"0123456789", "scgi")  # the length of a netstring
 WIRE_OF |= {0x00: "uwsgi", 0x01: "fastcgi", 0x12: "ajp"}  # modifier1, version, 0x1234
 """The wire that begins with a byte."""
+
+_class_of = cache(connection_class)
 
 _TLS_HANDSHAKE = 0x16
 _HANDSHAKE_FAILURE = b"\x15\x03\x01\x00\x02\x02\x28"
@@ -149,7 +152,7 @@ class Connection:
         self._limits = limits
         self._options = options or {}
         for wire, given in self._options.items():
-            connection_class(wire)(side, **given)  # a wrong option is an error now, not when the first peer comes
+            _class_of(wire)(side, **given)  # a wrong option is an error now, not when the first peer comes
         self._inbox, self._received = b"", 0  # what is not decoded yet, and the number of bytes before it
         self._told: Params | None = None  # by a PROXY header, if only that there is none; None: not known yet
         self._broken = False  # the peer broke a rule: nothing more is received
@@ -218,7 +221,7 @@ class Connection:
         options: dict[str, Any] = {**self._options.get(wire, {})}
         if wire == "http":
             options["params"] = told  # it says nothing of this itself
-        connection = connection_class(wire)(self.side, limits=self._limits, **options)
+        connection = _class_of(wire)(self.side, limits=self._limits, **options)
         self.__class__ = connection.__class__  # type: ignore[assignment]
         self.__dict__ = connection.__dict__
         if told and wire != "http":
