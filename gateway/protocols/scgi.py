@@ -106,11 +106,12 @@ class Connection:
         self._events: list[Event] = []
         self._outbox: list[bytes] = []
         self._reader: ResponseReader | None = None  # WEB_SERVER, once the request is sent
-        self._is_head = False
+        self._bodiless = False  # it is a HEAD request
         self._promised: int | None = None  # bytes that the response's Content-Length still promises
 
     def __repr__(self) -> str:
-        return f"<{self.wire.lower()}.Connection {self.side} request={self._request} response={self._response}>"
+        state = "broken" if self._broken else f"request={self._request} response={self._response}"
+        return f"<{self.wire.lower()}.Connection {self.side} {state}>"
 
     @property
     def idle(self) -> bool:
@@ -255,7 +256,7 @@ class Connection:
             if isinstance(event, Response):
                 self._response = BODY
                 # RFC 9110 §6.4.1: responses to HEAD, 204 and 304 have no content.
-                empty = self._is_head or event.status[:3] in ("204", "304")
+                empty = self._bodiless or event.status[:3] in ("204", "304")
                 self._promised = 0 if empty else _content_length(event.headers)
             elif isinstance(event, ResponseBody) and self._promised is not None:
                 event.data = event.data[: self._promised]
@@ -310,7 +311,7 @@ class Connection:
             self._outbox.append(self.encode_request(event.repeated or event.params.items()))
             self._left, self._request = int(length or 0), BODY
             self._reader = ResponseReader(self._limits.head_size)
-            self._is_head = event.params.get("REQUEST_METHOD") == "HEAD"
+            self._bodiless = event.params.get("REQUEST_METHOD") == "HEAD"
         elif isinstance(event, AbortRequest) and self._request != HEAD:
             self._request = self._response = OVER  # closing the connection is what says it
         else:

@@ -279,6 +279,7 @@ def test_a_head_cut_short_is_refused(at: int) -> None:
 def test_nothing_is_heard_after_a_fault() -> None:
     connection = application()
     refusal(connection, b"x")
+    assert repr(connection) == "<scgi.Connection APPLICATION broken>"
     assert heard_to_the_end(connection, GET) == []
 
 
