@@ -15,6 +15,7 @@ from tests.peers.frontends.checks import (
     CutsOfKnownLength,
     ErrorLog,
     FrontEnd,
+    KeptConnections,
     LongBodiesInChunks,
     Requests,
     Responses,
@@ -93,17 +94,15 @@ class TestProxyToASocket(Requests, Bodies, LongBodiesInChunks, Responses, ErrorL
             yield site
 
 
-class TestProxyToAPort(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, Cuts):
+class TestProxyToAPort(
+    Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, Cuts, KeptConnections
+):  # fmt: skip
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
         where = {"127.0.0.1:9000": f"127.0.0.1:{worker.port}"}
         with apache(directory, example("apache/proxy-port.conf", where)) as site:
             yield site
-
-    def test_connections_are_kept(self, site: Site) -> None:
-        told = [site.get("/app/").json()["sockets"] for _ in range(3)]
-        assert told[1] == told[2]
 
 
 class TestUntoldProxyAndMount(Requests):

@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from gateway.protocols.fastcgi import BEGIN_REQUEST, GET_VALUES, GET_VALUES_RESULT, STDOUT, decode_pairs
-from tests.peers.frontends.checks import Bodies, Cuts, ErrorLog, FrontEnd, Requests, Responses, Streaming
+from tests.peers.frontends.checks import (
+    Bodies,
+    Cuts,
+    ErrorLog,
+    FrontEnd,
+    KeptConnections,
+    Requests,
+    Responses,
+    Streaming,
+    UnkeptConnections,
+)
 from tests.peers.frontends.servers import Site, Worker, fcgi_run, haproxy
 from tests.peers.frontends.wiretap import Wiretap, wiretap
 
@@ -21,7 +31,7 @@ def at(socket: Path) -> dict[str, str]:
     return {"unix@/run/hello.sock": f"unix@{socket}"}
 
 
-class TestKeptConnections(Requests, Bodies, Responses, ErrorLog, Streaming, Cuts):
+class TestKeptConnections(Requests, Bodies, Responses, ErrorLog, Streaming, Cuts, KeptConnections):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
@@ -33,19 +43,15 @@ class TestKeptConnections(Requests, Bodies, Responses, ErrorLog, Streaming, Cuts
         assert (answer.status, answer.all("Content-Type")) == (400, ["text/html"])
 
 
-class TestAConnectionForEachRequest(Bodies, Responses, Cuts):
+class TestAConnectionForEachRequest(Bodies, Responses, Cuts, UnkeptConnections):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
         with haproxy(directory, NOT_KEPT | at(worker.socket)) as site:
             yield site
 
-    def test_the_next_request_comes_on_another_connection(self, site: Site) -> None:
-        first, second = site.get("/app/").json(), site.get("/app/").json()
-        assert first["sockets"] != second["sockets"]
 
-
-class TestAProcessForEachRequest(Requests, Bodies, Responses, ErrorLog, Cuts):
+class TestAProcessForEachRequest(Requests, Bodies, Responses, ErrorLog, Cuts, KeptConnections):
     """``--worker-model fork``, over kept connections."""
 
     @pytest.fixture(scope="class")
@@ -79,13 +85,6 @@ class TestQuestionsFirst(FrontEnd):
         assert (asked[0].side, asked[0].kind) == ("server", GET_VALUES)
         answers = [decode_pairs(record.content)[0] for record in tap.said("application", GET_VALUES_RESULT)]
         assert answers[0]["FCGI_MPXS_CONNS"] == "0"
-
-    def test_connections_are_kept(self, site: Site, tap: Wiretap) -> None:
-        begun = len(tap.said("server", BEGIN_REQUEST))
-        for _ in range(10):
-            site.get("/app/")
-        connections = {record.connection for record in tap.said("server", BEGIN_REQUEST)[begun:]}
-        assert len(connections) < 10  # each thread of HAProxy keeps its own
 
     def test_haproxy_does_not_multiplex_when_told_not_to(self, site: Site, tap: Wiretap) -> None:
         with ThreadPoolExecutor(8) as visitors:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -46,6 +49,30 @@ class FrontEnd:
             said = log.read_bytes()[size:].decode("utf-8", "replace")
             if said:
                 print(f"{log.name}:\n{said}")
+
+
+def told_in_turn(site: Site) -> list[dict[str, Any]]:
+    """What the application tells of ten requests, one after the other.
+
+    Who visits stays until the end: a visitor who leaves once Content-Length is reached may be faster than END_REQUEST,
+    and then the web server gives up a connection that it would have kept.
+    """
+    with ExitStack() as visits:
+        return [json.load(visits.enter_context(site.asking("GET", "/app/"))) for _ in range(10)]
+
+
+class KeptConnections(FrontEnd):
+    """Connections to the application are used again."""
+
+    def test_connections_are_used_again(self, site: Site) -> None:
+        assert len({tuple(told["sockets"]) for told in told_in_turn(site)}) < 10
+
+
+class UnkeptConnections(FrontEnd):
+    """Each request comes on a connection of its own."""
+
+    def test_connections_are_not_used_again(self, site: Site) -> None:
+        assert len({tuple(told["sockets"]) for told in told_in_turn(site)}) == 10
 
 
 class Requests(FrontEnd):

@@ -76,19 +76,23 @@ def child_environ(directory: Path) -> dict[str, str]:
 
 
 def _stop(process: Process, name: str) -> None:
-    popen = process.popen
-    popen.terminate()
+    process.popen.terminate()
     try:
-        popen.wait(STOP_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        os.killpg(popen.pid, signal.SIGKILL)
-        popen.wait()
-        raise AssertionError(f"{name} ignored SIGTERM for {STOP_TIMEOUT:g} s:\n{process.said()}") from None
-    finally:
-        try:
-            os.killpg(popen.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # nothing was left, as it should be
+        process.popen.wait(STOP_TIMEOUT)
+        wait_for(lambda: not _is_alive(process.pid), timeout=STOP_TIMEOUT)
+    except (subprocess.TimeoutExpired, AssertionError):
+        os.killpg(process.pid, signal.SIGKILL)
+        process.popen.wait()
+        raise AssertionError(f"{name} or a child of it ignored SIGTERM:\n{process.said()}") from None
+
+
+def _is_alive(group: int) -> bool:
+    """Is anything left of the process group?"""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def unprivileged() -> list[str]:
