@@ -59,7 +59,7 @@ SOUND: list[tuple[Rule, str, str]] = [
     (house.against_the_arrows, "gateway.head", "environ['gateway.repairs'] = 1; import gatewayless"),
     (house.against_the_arrows, "gateway.cli.main", "from gateway import run, __version__"),
     (house.impure, "gateway.workers.threads", "import socket, threading, logging"),
-    (house.names_a_wire, "gateway.workers.once", "from gateway.protocols import WIRES; WIRES['cgi']"),
+    (house.names_a_wire, "gateway.workers.once", "from gateway.protocols import WIRES; WIRES['fastcgi']"),
     (house.names_a_wire, "gateway.cli.fcgi_run", "from gateway.protocols import fastcgi"),
     (house.typing_at_run_time, "gateway.events", "if TYPE_CHECKING:\n    from typing import Any"),
     (house.too_long, "gateway.events", "def f():\n" + "    pass\n" * 57),

@@ -8,7 +8,7 @@ from gunicorn import config
 
 from gateway.environ import check_mount
 from gateway.limits import LIMITS, Limits
-from gateway.protocols import SOCKET_WIRES
+from gateway.protocols import WIRES
 from gateway.workers import MODELS
 
 TYPE_CHECKING = False
@@ -78,8 +78,8 @@ OPTIONS = [
         desc=f"What a worker process does with requests: {' or '.join(MODELS)}.",
     ),
     _declare(
-        "protocol", meta="WIRE", check=_one_of(SOCKET_WIRES, "protocol"), default=SOCKET_WIRES[0],
-        desc=f"The wire that the web server speaks: {' or '.join(SOCKET_WIRES)}.",
+        "protocol", meta="WIRE", check=_one_of(WIRES, "protocol"), default=next(iter(WIRES)),
+        desc=f"The wire that the web server speaks: {' or '.join(WIRES)}.",
     ),
     _declare(
         "socket_mode", meta="MODE", check=_check_mode, default=None,

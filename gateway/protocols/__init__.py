@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from gateway.limits import Limits
 
 WIRES = {
-    "cgi": "gateway.protocols.cgi",
     "fastcgi": "gateway.protocols.fastcgi",
     "scgi": "gateway.protocols.scgi",
     "uwsgi": "gateway.protocols.uwsgi",
@@ -19,18 +18,22 @@ WIRES = {
     "http": "gateway.protocols.http",
     "auto": "gateway.protocols.detect",
 }
-"""The wire's name, also its URL scheme, and the module that holds its ``Connection``."""
-SOCKET_WIRES = ("fastcgi", "scgi", "uwsgi", "ajp", "http", "auto")
-"""Those that a persistent worker speaks over a socket; the first is the default."""
+"""What is spoken over sockets: the wire's name, also its URL scheme, and the module that holds its ``Connection``.
+
+The first is the default.  A new wire is a new row here, and its own file.
+"""
+PIPED = {"cgi": "gateway.protocols.cgi"}
+"""What a process speaks with who started it: no worker can listen for it."""
 
 
 def connection_class(wire: str) -> Callable[..., Connection]:
     """The ``Connection`` of a wire.  Raises ConfigError."""
-    if wire not in WIRES:
+    module = WIRES.get(wire) or PIPED.get(wire)
+    if module is None:
         from gateway.errors import ConfigError
 
-        raise ConfigError(f"no wire is called {wire!r}; there are: {', '.join(WIRES)}")
-    connection: Callable[..., Connection] = __import__(WIRES[wire], fromlist=["Connection"]).Connection
+        raise ConfigError(f"no wire is called {wire!r}; there are: {', '.join((*WIRES, *PIPED))}")
+    connection: Callable[..., Connection] = __import__(module, fromlist=["Connection"]).Connection
     return connection
 
 
