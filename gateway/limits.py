@@ -37,6 +37,8 @@ class Limits:
     # What an application, script or upstream may send us.
     head_size = 64 * 1024
     """The response head of a script or an upstream.  nginx fastcgi_buffer_size 4k–8k, Apache 8190 a line."""
+    output_size = 4 * 1024 * 1024 * 1024
+    """The body of one CGI program's response, 0 for no limit: what never ends fills a disk.  Ours alone; git clones."""
     local_redirects = 10
     """Local redirects of one request (RFC 3875 §6.2.2).  Apache: LimitInternalRecursion 10, nginx likewise."""
     # Time.
@@ -50,13 +52,21 @@ class Limits:
     """After an answer to a request that was not read whole, until we close.  nginx: lingering_timeout 5s."""
     request_timeout = 0.0
     """One run of the application, 0 for no limit.  php-fpm: request_terminate_timeout 0; fcgi-run: --timeout."""
+    queue_timeout = 5.0
+    """A CGI program waits this long for one of max_children to end.  HAProxy: timeout queue, as timeout connect, 5s."""
     graceful_timeout = 30.0
     """From the request to stop until what still runs is abandoned.  gunicorn: --graceful-timeout 30."""
     # How many.
     connections = 10000
     """Connections one worker holds; more wait in the listen queue.  nginx: worker_connections 512."""
     max_children = 32
-    """Children the fork worker runs at once.  php-fpm: pm.max_children."""
+    """Children the fork worker or a CGI host runs at once.  php-fpm: pm.max_children; fcgiwrap: -c."""
+    script_cpu = 0
+    """Seconds of processor time for a CGI program, 0: as many as we may use.  Apache: RLimitCPU, unset."""
+    script_memory = 0
+    """Bytes of address space for a CGI program, 0: as many as we may use.  Apache: RLimitMEM, unset."""
+    script_files = 0
+    """Descriptors a CGI program may have open, 0: as many as we may.  systemd: LimitNOFILE, 524288."""
 
     def __init__(self, **overrides: float) -> None:
         for name, value in overrides.items():
