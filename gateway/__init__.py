@@ -1,7 +1,7 @@
 """Web servers and Python applications meet here: CGI and FastCGI, both directions, one pipe.
 
 ``run(app)`` serves one application in whatever context it finds itself; ``serve(app, bind=…)`` serves it where you say;
-``Client(url)`` and ``CGIScript(path)`` are WSGI applications that call other people's programs.
+``Client(url)``, ``CGIScript(path)`` and ``CGIDirectory(root)`` are WSGI applications that call other people's programs.
 Importing this module loads nothing else (PEP 562): a CGI process pays for what it uses.
 """
 
@@ -14,13 +14,14 @@ _HOME = {
     "serve": "gateway.entry",
     "Client": "gateway.client",
     "CGIScript": "gateway.script",
+    "CGIDirectory": "gateway.script",
     "Limits": "gateway.limits",
     "Worker": "gateway.prefork",
     "GatewayError": "gateway.errors",
 }
 """The public names and where they live."""
 
-__all__ = ["CGIScript", "Client", "GatewayError", "Limits", "Worker", "__version__", "run", "serve"]
+__all__ = ["CGIDirectory", "CGIScript", "Client", "GatewayError", "Limits", "Worker", "__version__", "run", "serve"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.errors import GatewayError as GatewayError
     from gateway.limits import Limits as Limits
     from gateway.prefork import Worker as Worker
+    from gateway.script import CGIDirectory as CGIDirectory
     from gateway.script import CGIScript as CGIScript
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a CGI program, and what to do about it: the words of ScriptError."""
+"""What is wrong with a CGI program, and what to do about it: the words of ScriptError, and of who looks beforehand."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from gateway.exchange import Log
 
 _SHORT_OF = (errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_BINARIES = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+"""How programs begin that need no interpreter: Linux and BSD; macOS, for one kind of processor and for several."""
+
+NOT_STARTED = (126, 127)
+"""The exit statuses of a shell or env that could not start what it was to start (POSIX)."""
+
+_NO_PROGRAM = (
+    "it neither begins with #! nor is a program of this machine: make a line such as #!/usr/bin/env python3 its very "
+    "first bytes, or pass interpreter="
+)
 
 
 def log() -> Log:
@@ -35,23 +45,53 @@ def explain_start(error: OSError, *, path: str, interpreter: Sequence[str], cwd:
         what = "the request is longer than the system lets an environment be"
     elif error.filename == cwd:
         what = f"it cannot be started in {cwd} ({error.strerror}): let this user enter that directory, or pass cwd="
-    elif interpreter:
-        what = f"its interpreter {interpreter[0]} cannot be started ({error.strerror}): install it, or pass another"
-    elif error.errno == errno.EACCES and not os.access(path, os.X_OK):
-        what = f"it is not executable: chmod +x {path}"
-    elif explained := explain_line_ends(path):
-        what = explained
     elif error.errno == errno.ENOEXEC:
-        what = (
-            "it neither begins with #! nor is a program of this machine: make a line such as #!/usr/bin/env python3 "
-            "its very first bytes, or pass interpreter="
-        )
-    elif (line := first_line(path)).startswith(b"#!"):
-        named = line[2:].strip().decode("utf-8", "backslashreplace")
-        what = f"its interpreter {named} cannot be started ({error.strerror}): install it, or correct the first line"
-    else:
+        what = explain_line_ends(path) or _NO_PROGRAM
+    elif not (what := diagnose(path, interpreter=interpreter)):
         what = f"it cannot be started ({error.strerror}): look for a missing loader (file {path}) or a noexec mount"
     return ScriptError(f"{path}: {what}", status_hint=status)
+
+
+def diagnose(path: str, *, interpreter: Sequence[str] = (), search: str | None = None) -> str:
+    """Why a program cannot be started, as far as its file tells; "" if nothing is to be seen.
+
+    ``search`` is the PATH that it will get, ours if not given.  Nothing is started.
+    """
+    if not os.path.isfile(path):
+        return "there is no such file, or this user may not reach it: correct the path"
+    if interpreter:
+        return "" if _find(interpreter[0], search) else _lacks_interpreter(interpreter[0], "or pass another")
+    if not os.access(path, os.X_OK):
+        return f"it is not executable: chmod +x {path}"
+    line = first_line(path)
+    if line.startswith(_BINARIES):
+        return ""
+    if not line.startswith(b"#!"):
+        return _NO_PROGRAM
+    return explain_line_ends(path) or _diagnose_first_line(line, search)
+
+
+def _diagnose_first_line(line: bytes, search: str | None) -> str:
+    words = line[2:].decode("utf-8", "backslashreplace").split()
+    if not words:
+        return "its first line names no interpreter after #!: write for example #!/bin/sh"
+    if not os.access(words[0], os.X_OK):
+        return _lacks_interpreter(" ".join(words), "or correct the first line")
+    if os.path.basename(words[0]) == "env":
+        named = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+        if named and not _find(named[0], search):
+            return _lacks_interpreter(named[0], "or add its directory to PATH with environment=")
+    return ""
+
+
+def _lacks_interpreter(name: str, otherwise: str) -> str:
+    return f"its interpreter {name} is missing or not executable: install it, {otherwise}"
+
+
+def _find(program: str, search: str | None) -> str | None:
+    import shutil  # only a fault pays for this import
+
+    return shutil.which(program, path=search)
 
 
 def explain_line_ends(path: str) -> str:
@@ -60,6 +100,43 @@ def explain_line_ends(path: str) -> str:
     if line.startswith(b"#!") and line.endswith(b"\r\n"):
         return f"its #! line ends in CR LF, and the CR is taken for a part of the name: sed -i 's/\\r$//' {path}"
     return ""
+
+
+_MISSING = (
+    # What the message says before and after the name, and the language.
+    (b"ModuleNotFoundError: No module named '", b"'", "Python"),
+    (b"Can't locate ", b" in @INC", "Perl"),
+    (b"cannot load such file -- ", b" (LoadError)", "Ruby"),
+    (b"error while loading shared libraries: ", b":", "loader"),
+)
+_LEGACY = ("cgi", "cgitb")
+"""Modules that Python 3.13 has no more (PEP 594)."""
+
+
+def explain_import(stderr: bytes) -> str:
+    """What to install if a program's last words are that something it imports is not there; "" if they are not.
+
+    >>> explain_import(b"ModuleNotFoundError: No module named 'cgi'")
+    'import error: its Python lacks cgi, as 3.13 does: pip install legacy-cgi for that Python'
+    >>> explain_import(b"Can't locate CGI/Fast.pm in @INC (you may need to install the CGI::Fast module)")
+    'import error: its Perl lacks CGI/Fast.pm: install it where that Perl looks'
+    """
+    for before, after, language in _MISSING:
+        _, found, rest = stderr.rpartition(before)
+        name, ended, _ = rest.partition(after)
+        if not found or not ended:
+            continue
+        shown = name.decode("utf-8", "backslashreplace")
+        if language == "Python" and shown in _LEGACY:
+            return f"import error: its Python lacks {shown}, as 3.13 does: pip install legacy-cgi for that Python"
+        return f"import error: its {language} lacks {shown}: install it where that {language} looks"
+    return ""
+
+
+def name_interpreter(path: str) -> str:
+    """What the first line of a program names to run it; "" for one that needs nothing."""
+    line = first_line(path)
+    return line[2:].decode("utf-8", "backslashreplace").strip() if line.startswith(b"#!") else ""
 
 
 def first_line(path: str) -> bytes:

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
+import resource
+
+from gateway.errors import ConfigError, RemoteProtocolError
+from gateway.script.variables import search_words
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gateway.limits import Limits
+    from gateway.script.resolve import Script
+
+PASS_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+"""What a program gets of our own environment.  Apache: PATH, LD_LIBRARY_PATH, and what PassEnv names."""
+
+_RLIMITS = {
+    "script_cpu": resource.RLIMIT_CPU, "script_memory": resource.RLIMIT_AS, "script_files": resource.RLIMIT_NOFILE
+}  # fmt: skip
 
 
 class Program:
@@ -34,9 +51,90 @@ class Program:
         self.rlimits = rlimits or {}
 
     def __repr__(self) -> str:
-        return f"<Program {' '.join(map(str, self.argv))!r} in {self.cwd!r}>"
+        return f"<Program {' '.join(map(os.fsdecode, self.argv))!r} in {self.cwd!r}>"
 
     @property
     def argv(self) -> list[str | bytes]:
         """The whole command line."""
         return [*self.interpreter, self.path, *self.args]
+
+
+class Surroundings:
+    """What the operator gives to every program alike: environment, umask, identity, resource limits.
+
+    Raises ConfigError for what cannot work.
+    """
+
+    def __init__(
+        self, *, environment: Mapping[str, str], pass_environment: Iterable[str], umask: int | None,
+        user: str | int | None, group: str | int | None, limits: Limits,
+    ) -> None:  # fmt: skip
+        passed = set(pass_environment)
+        if "HTTP_PROXY" in passed or "HTTP_PROXY" in environment:
+            raise ConfigError("HTTP_PROXY looks like a visitor's Proxy header (httpoxy): pass http_proxy instead")
+        self._passed = {name: value for name, value in os.environb.items() if os.fsdecode(name) in passed}
+        self._added = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
+        self.umask = umask
+        self.user, self.group, self.groups = _identity(user, group)
+        self.rlimits = {
+            number: _at_most_ours(number, getattr(limits, name))
+            for name, number in _RLIMITS.items()
+            if getattr(limits, name)
+        }
+
+    @property
+    def search_path(self) -> str | None:
+        """The PATH that every program gets."""
+        search = self._added.get(b"PATH", self._passed.get(b"PATH"))
+        return None if search is None else os.fsdecode(search)
+
+    def program(self, script: Script, params: Mapping[str, str]) -> Program:
+        """The run of a script for a request with these meta-variables.  Raises RemoteProtocolError."""
+        return Program(
+            script.path, interpreter=script.interpreter, args=[*script.args, *search_words(params)],
+            env=self._environment(params), cwd=script.cwd, umask=self.umask, user=self.user, group=self.group,
+            groups=self.groups, rlimits=self.rlimits,
+        )  # fmt: skip
+
+    def _environment(self, params: Mapping[str, str]) -> dict[bytes, bytes]:
+        """The whole environment of the program: what is passed, the meta-variables, what is added, which wins."""
+        env = self._passed.copy()
+        for name, value in params.items():
+            if "\0" in value or "\0" in name or "=" in name:
+                raise RemoteProtocolError(f"{name!r} cannot be an environment variable: {value[:200]!r}")
+            env[name.encode("latin-1")] = value.encode("latin-1")
+        env.update(self._added)
+        root, path = env.get(b"DOCUMENT_ROOT"), env[b"PATH_INFO"]
+        if root and path:
+            # §4.1.6: what the server would serve for a request of that path; never outside the root.
+            translated = root.rstrip(b"/") + posixpath.normpath(b"/" + path.lstrip(b"/"))
+            env.setdefault(b"PATH_TRANSLATED", translated)
+        return env
+
+
+def _identity(
+    user: str | int | None, group: str | int | None
+) -> tuple[int | None, int | None, Sequence[int] | None]:
+    """User, group and supplementary groups as numbers; None, all three, where nothing changes."""
+    if user is None and group is None:
+        return None, None, None
+    if os.geteuid() != 0:
+        raise ConfigError("only root may run programs as another user= or group=; leave them out, or start as root")
+    import grp
+    import pwd
+
+    try:
+        gid = grp.getgrnam(group).gr_gid if isinstance(group, str) else group
+        if user is None:
+            return None, gid, []
+        entry = pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
+    except KeyError as error:
+        raise ConfigError(f"user={user!r}, group={group!r}: {error.args[0]}; create it, or name another") from error
+    gid = entry.pw_gid if gid is None else gid
+    return entry.pw_uid, gid, os.getgrouplist(entry.pw_name, gid)
+
+
+def _at_most_ours(number: int, value: int) -> int:
+    """What may be set of a wished resource limit: nobody may raise a hard one."""
+    hard = resource.getrlimit(number)[1]
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)

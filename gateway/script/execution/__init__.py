@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, ScriptError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,12 +73,15 @@ class Executions:
         return f"Executions({ {pattern: execution.name for pattern, execution in self._patterns} })"
 
     def choose(self, path: str) -> Execution:
-        """The strategy for the file at ``path``.  Raises ConfigError if no pattern fits its name."""
+        """The strategy for the file at ``path``.  Raises ScriptError if no pattern fits its name."""
         name = path.rpartition("/")[2]
         for pattern, execution in self._patterns:
             if pattern == "*" or fnmatchcase(name, pattern):
                 return execution
-        raise ConfigError(f"no pattern of execution= fits {name!r}; add one for all others: {{…, '*': 'spawn'}}")
+        raise ScriptError(
+            f"{path}: no pattern of execution= fits its name; add one for all others: {{…, '*': 'spawn'}}",
+            status_hint="500 Internal Server Error",
+        )
 
     def close(self) -> None:
         """Let go of what the strategies keep."""

@@ -142,7 +142,7 @@ class TestTimeout:
     def test_after_the_head_breaks_the_response(self, script: Script) -> None:
         call = Call(script(HEAD + "echo begun; sleep 60", timeout=SHORT))
         assert next(call.blocks) == b"begun\n"
-        with pytest.raises(ScriptError, match=r"program.cgi: neither took") as caught:
+        with pytest.raises(ScriptError, match=r"program.cgi: timed out: it neither took") as caught:
             next(call.blocks)
         assert (caught.value.status_hint, caught.value.returncode) == ("504 Gateway Timeout", -15)
         call.close()

@@ -19,7 +19,7 @@ SH = b"#!/bin/sh\n"
 
 # The program, what the visitor gets, what the log says.
 BROKEN = {
-    "missing interpreter": (b"#!/no/such/perl -w\n", "500", "/no/such/perl -w cannot be started (No such file"),
+    "missing interpreter": (b"#!/no/such/perl -w\n", "500", "its interpreter /no/such/perl -w is missing"),
     "CR LF": (b"#!/bin/sh\r\necho\r\n", "500", "ends in CR LF, and the CR is taken for a part of the name: sed -i"),
     "CR LF for env": (b"#!/usr/bin/env sh\r\necho\r\n", "502", "127 before its head was whole; its #! line ends"),
     "no #! line": (b"echo\n", "500", "neither begins with #! nor is a program"),
@@ -61,7 +61,7 @@ MISCONFIGURED: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "not executable": ("program.cgi", {}, "500 Internal Server Error", "not executable: chmod +x"),
     "no such cwd": ("program.cgi", {"cwd": "/no/such"}, "500 Internal Server Error", "cannot be started in /no/such"),
     "no such interpreter": (
-        "program.cgi", {"interpreter": ["no-such-perl"]}, "500 Internal Server Error", "interpreter no-such-perl cannot"
+        "program.cgi", {"interpreter": ["no-perl"]}, "500 Internal Server Error", "interpreter no-perl is missing"
     ),
 }  # fmt: skip
 

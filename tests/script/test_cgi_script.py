@@ -16,12 +16,13 @@ from webtest import TestApp
 from gateway.errors import ConfigError
 from gateway.limits import Limits
 from gateway.script import CGIScript
+from tests.house import ROOT
 from tests.wsgi_calls import ask
 
 pytestmark = pytest.mark.usefixtures("nothing_left_over")
 
 CHUNKED: dict[str, Any] = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
-DUMP = Path(__file__).parent / "programs" / "dump.py"
+DUMP = ROOT / "tests" / "programs" / "dump.py"
 
 Program = Callable[..., Path]
 
