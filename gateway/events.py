@@ -224,6 +224,14 @@ if TYPE_CHECKING:
             """Does ErrorOutput reach the web server's error log?"""
 
         @property
+        def meta_variables(self) -> bool:
+            """Does a request tell what its web server knows besides: mount, scheme, addresses (RFC 3875 §4.1)?"""
+
+        @property
+        def marks_end(self) -> bool:
+            """Has a response an end of its own, so that a cut shows even without a Content-Length?"""
+
+        @property
         def body_held(self) -> int:
             """Bytes of the request body that wait here until the application asks for them; push wires hold none."""
 

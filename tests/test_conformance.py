@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import webtest.lint
 
+from gateway.address import connect, parse_connect
 from gateway.client import Client
 from gateway.events import EndOfRequest, EndOfResponse, Request, Response, ResponseBody
+from gateway.protocols import WIRES
 from gateway.script import CGIScript
-from gateway.testing import ConnectionPair, serve_in_process, serve_in_thread, wire_app
-from gateway.testing.conformance import CONFORMANCE, Case, make_application, run_conformance
+from gateway.testing import ConnectionPair, serve_in_process, wire_app
+from gateway.testing.conformance import CONFORMANCE, cases_for, make_application, run_conformance
+from tests.house import ROOT
 from tests.leftovers import Leftovers
-from tests.serving import PLAIN, Log, Serve, echo, hello, until
+from tests.requirements import require_module
+from tests.serving import PATIENCE, PLAIN, Serve, echo, hello, until
 
-CASES = pytest.mark.parametrize("case", CONFORMANCE, ids=lambda case: case.name.replace(" ", "-"))
-
-WORKERS: dict[str, Callable[[Any, Log], Any]] = {
-    "threads=1": lambda app, log: serve_in_thread(app, log=log),
-    "threads=4": lambda app, log: serve_in_thread(app, log=log, threads=4),
-    "threads=1-tcp": lambda app, log: serve_in_thread(app, log=log, tcp=True),
-    "fork": lambda app, log: serve_in_process(app, log=log, worker_model="fork"),
+WORKERS: dict[str, dict[str, Any]] = {
+    "threads=1": {},
+    "threads=4": {"threads": 4},
+    "fork": {"worker_model": "fork"},
 }
+"""A server of each kind, as options of :func:`gateway.entry.build_worker`."""
+SPOKEN = [wire for wire in WIRES if wire != "auto"]
 
 SCRIPT = f"""\
 #!{sys.executable}
@@ -36,34 +40,37 @@ gateway.run(application)
 """
 
 
-@pytest.fixture(scope="module", params=WORKERS)
-def fastcgi(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of a server that every case asks, its applications checked by both validators."""
-    leftovers = Leftovers()
-    log = Log(tmp_path_factory.mktemp("conformance") / "log")
-    with WORKERS[request.param](make_application(webtest.lint.middleware), log) as server, Client(server.url) as client:
-        yield client
-    log.close()
-    assert leftovers.wait() == []
+@pytest.mark.parametrize("worker", WORKERS)
+@pytest.mark.parametrize("wire", SPOKEN)
+def test_a_worker_conforms(serve: Serve, wire: str, worker: str) -> None:
+    server = serve(make_application(webtest.lint.middleware), protocol=wire, **WORKERS[worker])
+    with Client(server.url) as client:
+        run_conformance(client, cases_for(wire))
 
 
-@pytest.fixture(scope="module")
-def cgi(tmp_path_factory: pytest.TempPathFactory) -> CGIScript:
-    """The same as a CGI program: a process for each case."""
-    path = tmp_path_factory.mktemp("conformance") / "application.cgi"
-    path.write_text(SCRIPT)
-    path.chmod(0o755)
-    return CGIScript(path)
+@pytest.mark.parametrize("worker", WORKERS)
+@pytest.mark.parametrize("wire", SPOKEN)
+def test_a_worker_that_recognises_the_wire_conforms(serve: Serve, wire: str, worker: str) -> None:
+    server = serve(make_application(webtest.lint.middleware), protocol="auto", tcp=True, **WORKERS[worker])
+    with Client(f"{wire}://{server.address}") as client:
+        run_conformance(client, cases_for(wire))
 
 
-@CASES
-def test_fastcgi_conforms(fastcgi: Client, case: Case) -> None:
-    case.run(fastcgi)
+def test_a_cgi_program_conforms(tmp_path: Path) -> None:
+    script = tmp_path / "application.cgi"
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    run_conformance(CGIScript(script), cases_for("cgi"))
 
 
-@CASES
-def test_cgi_conforms(cgi: CGIScript, case: Case) -> None:
-    case.run(cgi)
+@pytest.mark.parametrize("wire", SPOKEN)
+def test_what_a_wire_is_said_not_to_show_it_does_not_show(serve: Serve, wire: str) -> None:
+    shown = cases_for(wire)
+    with Client(serve(make_application(), protocol=wire).url) as client:
+        for case in CONFORMANCE:
+            if case not in shown:
+                with pytest.raises(AssertionError):
+                    case.run(client)
 
 
 # The suite itself.
@@ -85,6 +92,30 @@ def test_a_server_that_answers_all_alike_does_not_conform() -> None:
 def test_a_server_that_conforms_passes(serve: Serve) -> None:
     with Client(serve(make_application()).url) as client:
         run_conformance(client)
+
+
+def listens(url: str) -> bool:
+    """Does somebody accept connections there by now?"""
+    try:
+        connect(parse_connect(url), timeout=PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_server_of_somebody_elses_can_be_asked(nothing_left_over: Leftovers, tmp_path: Path) -> None:
+    require_module("waitress", package="waitress")
+    path = tmp_path / "socket"
+    serve = [sys.executable, "-m", "waitress", f"--unix-socket={path}", "gateway.testing.conformance:application"]
+    polite = [case for case in cases_for("http") if not case.faulty and not case.name.startswith("sys.exit()")]
+    server = subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: listens(f"http://{path}"), timeout=20.0)
+        with Client(f"http://{path}") as client:
+            run_conformance(client, polite)
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_every_case_has_a_name_of_its_own() -> None:

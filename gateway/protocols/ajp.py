@@ -101,7 +101,8 @@ class Connection:
     ``packet_size``: bytes of the largest packet; the peer must know it (Apache: ProxyIOBufferSize, Tomcat: packetSize).
     """
 
-    error_channel, needs_length = False, False
+    error_channel, meta_variables, marks_end = False, True, True
+    needs_length = False
 
     def __init__(
         self, side: Side, *, limits: Limits | None = None, secret: str = "", packet_size: int = PACKET_SIZE

@@ -42,8 +42,8 @@ class Connection:
     reusable = False
     error_channel = False
     """stderr is not part of this wire: who runs the process holds it."""
-    body_held = 0
-    needs_length = True
+    meta_variables, marks_end = True, False
+    body_held, needs_length = 0, True
 
     def __init__(
         self, side: Side, *, limits: Limits | None = None, params: Params | None = None, nph: bool = False

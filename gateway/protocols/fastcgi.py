@@ -148,7 +148,7 @@ class Connection:
     ``keep_conn`` (WEB_SERVER): ask the application to keep the connection open (§5.1).
     """
 
-    error_channel, body_held, needs_length = True, 0, False
+    error_channel, meta_variables, marks_end, body_held, needs_length = True, True, True, 0, False
 
     def __init__(
         self, side: Side, *, limits: Limits | None = None, multiplex: bool = False, keep_conn: bool = True

@@ -61,7 +61,8 @@ class Connection:
     ``clock`` (APPLICATION) dates the responses (RFC 9110 §6.6.1), None if there is no clock.
     """
 
-    error_channel, body_held, needs_length = False, 0, False
+    error_channel, meta_variables, marks_end = False, False, True
+    body_held, needs_length = 0, False
 
     def __init__(
         self, side: Side, *, limits: Limits | None = None, params: Params | None = None,

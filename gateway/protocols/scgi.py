@@ -94,7 +94,8 @@ class Connection:
     start = "Status: "
     """What a response begins with."""
     reusable = False
-    error_channel, body_held, needs_length = False, 0, True
+    error_channel, meta_variables, marks_end = False, True, False
+    body_held, needs_length = 0, True
 
     def __init__(self, side: Side, *, limits: Limits | None = None) -> None:
         self.side = side

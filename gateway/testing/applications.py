@@ -198,6 +198,13 @@ def breaks_off(environ: Environ, start_response: StartResponse) -> Iterator[byte
     raise LookupError("a secret")
 
 
+def breaks_off_without_a_length(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+    """Fails in a body whose length it has not told."""
+    start_response("200 OK", [PLAIN])
+    yield b"the beginning"
+    raise LookupError("a secret")
+
+
 def fails_at_first(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
     """Fails before the first block of its body."""
     start_response("200 OK", [PLAIN])

@@ -4,7 +4,11 @@
 2. Call ``run_conformance(server)`` with a WSGI callable that passes requests on to it, ``gateway.Client(url)`` say; or
    parametrize a test with ``CONFORMANCE`` and call ``case.run(server)``.
 
+Not every wire can show every case: HTTP does not say where an application is mounted.  ``cases_for("http")`` gives
+those that a wire can show, for ``run_conformance(server, cases_for("http"))``.
+
 The application takes each case by the name in the request's X-Case header, and wraps it in ``wsgiref.validate``.
+Server and suite share a file system: an application reports its ``close()`` in a file that the request names.
 """
 
 from __future__ import annotations
@@ -16,12 +20,13 @@ import time
 from wsgiref.validate import validator
 
 from gateway.environ import decode_path
+from gateway.protocols import connection_class
 from gateway.testing import applications as app
 from gateway.testing.applications import BIG, PLAIN, gives, raises, reads, returns, shows, variable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any, TypeAlias
 
     from gateway.apps.wsgi import WSGIApplication
@@ -30,20 +35,25 @@ if TYPE_CHECKING:
 
     Check: TypeAlias = "Callable[[Answer], None]"
 
+PATIENCE = 10.0
+"""Seconds until a report that an application should have made is taken to be missing."""
+
 
 class Answer:
     """What came back for one request.
 
-    ``cut`` is set if the response broke off, and the client could see it.
+    ``cut`` is set if the response broke off, and the client could see it; ``errors`` is the text that came for the web
+    server's error log.
     """
 
-    __slots__ = ("status", "headers", "body", "cut", "_report")
+    __slots__ = ("status", "headers", "body", "cut", "errors", "_report")
 
     def __init__(self, report: str) -> None:
         self.status = ""
         self.headers: Headers = []
         self.body = b""
         self.cut: Exception | None = None
+        self.errors = ""
         self._report = report
 
     def values(self, name: str) -> list[str]:
@@ -52,26 +62,38 @@ class Answer:
 
     def report(self) -> str:
         """What the application reported besides its response: wait for the first line of it, which may come after."""
-        deadline = time.monotonic() + 5.0
-        while not os.path.exists(self._report) and time.monotonic() < deadline:
+        deadline = time.monotonic() + PATIENCE
+        while "\n" not in self._reported():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the application reported nothing in {PATIENCE:g} seconds")
             time.sleep(0.002)
         time.sleep(0.01)  # a second line would follow at once
-        with open(self._report, encoding="utf-8") as file:
-            return file.read()
+        return self._reported()
+
+    def _reported(self) -> str:
+        try:
+            with open(self._report, encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
 
 
 class Case:
     """One application, one request to it, and the check of the answer.
 
-    ``faulty`` applications break PEP 3333 on purpose.  ``request`` has ``method``, ``path`` as in a URL, ``mount``,
-    ``scheme``, ``body``, ``chunked`` (the body comes without a length), and variables.
+    ``faulty`` applications break PEP 3333 on purpose.  ``needs`` is the property that a wire's ``Connection`` must have
+    for the case to show: ``"meta_variables"``, ``"marks_end"``, ``"error_channel"``.  ``request`` has ``method``,
+    ``path`` as in a URL, ``mount``, ``scheme``, ``body``, ``chunked`` (the body comes without a length), and variables.
     """
 
-    def __init__(self, name: str, app: WSGIApplication, check: Check, *, faulty: bool = False, **request: Any) -> None:
+    def __init__(
+        self, name: str, app: WSGIApplication, check: Check, *, faulty: bool = False, needs: str = "", **request: Any
+    ) -> None:
         self.name = name
         self.app = app
         self.check = check
         self.faulty = faulty
+        self.needs = needs
         self._request = request
 
     def __repr__(self) -> str:
@@ -119,6 +141,7 @@ def _ask(server: WSGIApplication, environ: Environ, *, answer: Answer) -> Answer
         if hasattr(result, "close"):
             result.close()
     answer.body = b"".join(blocks)
+    answer.errors = environ["wsgi.errors"].getvalue()
     return answer
 
 
@@ -139,6 +162,11 @@ def answers(
             _same("report", answer.report(), report)
 
     return check
+
+
+def reports(answer: Answer) -> None:
+    """The check that what ``app.complains`` wrote reached the web server's error log."""
+    _same("error output", answer.errors, "a line of a test\ntwo of a test: ü\n")
 
 
 def _same(what: str, found: object, wanted: object) -> None:
@@ -191,8 +219,10 @@ CONFORMANCE: list[Case] = [
     Case("a path in UTF-8 is bytes as latin-1", variable("PATH_INFO"), says("/caf\xc3\xa9"), path="/caf%C3%A9"),
     Case("a path in latin-1 is bytes as latin-1", variable("PATH_INFO"), says("/caf\xe9"), path="/caf%E9"),
     Case("the path ends as it was sent", variable("PATH_INFO"), says("/folder/"), path="/folder/"),
-    Case("the mount is SCRIPT_NAME", variable("SCRIPT_NAME"), says("/app"), mount="/app", path="/page"),
-    Case("the path begins after the mount", variable("PATH_INFO"), says("/page"), mount="/app", path="/page"),
+    Case("the mount is SCRIPT_NAME", variable("SCRIPT_NAME"), says("/app"), mount="/app", path="/page",
+         needs="meta_variables"),
+    Case("the path begins after the mount", variable("PATH_INFO"), says("/page"), mount="/app", path="/page",
+         needs="meta_variables"),
     Case("a header is a variable", variable("HTTP_X_TWO_WORDS"), says("a; b"), HTTP_X_TWO_WORDS="a; b"),
     Case("a header in UTF-8 is bytes as latin-1", variable("HTTP_X_NAME"), says("J\xc3\xb6"), HTTP_X_NAME="J\xc3\xb6"),
     Case("a header may be empty", variable("HTTP_X_EMPTY"), says(""), HTTP_X_EMPTY=""),
@@ -202,8 +232,11 @@ CONFORMANCE: list[Case] = [
     Case("CONTENT_TYPE arrives", variable("CONTENT_TYPE"), says("text/csv"), CONTENT_TYPE="text/csv", **_POST),
     Case("CONTENT_TYPE is no header", variable("HTTP_CONTENT_TYPE"), says(None), CONTENT_TYPE="text/csv", **_POST),
     Case("CONTENT_LENGTH is the body's", variable("CONTENT_LENGTH"), says(str(len(_LINES))), **_POST),
-    Case("https shows", variable("wsgi.url_scheme"), says("https"), scheme="https"),
+    Case("https shows", variable("wsgi.url_scheme"), says("https"), scheme="https", needs="meta_variables"),
+    Case("who asks is told", variable("REMOTE_ADDR"), says("192.0.2.7"), REMOTE_ADDR="192.0.2.7",
+         needs="meta_variables"),
     Case("wsgi.errors takes text", app.complains, answers(body=b"complained")),
+    Case("wsgi.errors reaches the web server", app.complains, reports, needs="error_channel"),
     # The body it reads.
     Case("read(-1) gives all of the body", reads("read", -1), says(_LINES), **_POST),
     Case("read() gives all of the body", reads("read"), says(_LINES), faulty=True, **_POST),  # to wsgiref.validate
@@ -259,6 +292,8 @@ CONFORMANCE: list[Case] = [
     Case("an error after start_response()", raises(_SECRET, started=True), fails),
     Case("an error before the first block", app.fails_at_first, fails),
     Case("an error in the body cuts it visibly", app.breaks_off, answers(body=b"the beginning", cut=True)),
+    Case("an error in a body without a length cuts it visibly", app.breaks_off_without_a_length,
+         answers(body=b"the beginning", cut=True), needs="marks_end"),
     Case("a late change of mind cuts the body", app.changes_its_mind_too_late, answers(body=b"first", cut=True)),
     Case("sys.exit() ends one request", raises(SystemExit(3)), fails),
     Case("no start_response()", app.never_starts, fails, faulty=True),
@@ -298,13 +333,19 @@ application = make_application()
 """What the server under test serves."""
 
 
-def run_conformance(server: WSGIApplication) -> None:
-    """Run every case against ``server``; AssertionError names those that it does not pass."""
+def cases_for(wire: str) -> list[Case]:
+    """The cases that show on a wire: those that need nothing of it that its ``Connection`` does not have."""
+    connection = connection_class(wire)
+    return [case for case in CONFORMANCE if not case.needs or getattr(connection, case.needs)]
+
+
+def run_conformance(server: WSGIApplication, cases: Collection[Case] = CONFORMANCE) -> None:
+    """Run the cases against ``server``; AssertionError names those that it does not pass."""
     faults = []
-    for case in CONFORMANCE:
+    for case in cases:
         try:
             case.run(server)
         except Exception as error:
-            faults.append(f"{case}: {error}")
+            faults.append(f"{case}: {str(error) or repr(error)}")
     if faults:
-        raise AssertionError("\n".join([f"{len(faults)} of {len(CONFORMANCE)} cases failed:", *faults]))
+        raise AssertionError("\n".join([f"{len(faults)} of {len(cases)} cases failed:", *faults]))
