@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 
-from gateway.events import APPLICATION
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
@@ -47,37 +45,45 @@ def run(app: WSGIApplication, *, mount: str | None = None, threads: int = 1, lim
 
 
 def serve(
-    app: WSGIApplication, bind: str = "127.0.0.1:9000", *, protocol: str = "fastcgi", threads: int = 1,
+    app: WSGIApplication, bind: str | Sequence[str] = "127.0.0.1", *, protocol: str = "fastcgi", threads: int = 1,
     worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None,
     wire_options: Mapping[str, Any] | None = None, socket_mode: int | None = None,
 ) -> None:  # fmt: skip
-    """Serve ``app`` on ``bind`` (see :mod:`gateway.address`) in this process until SIGTERM or SIGINT.
+    """Serve ``app`` on ``bind``, or several (see :mod:`gateway.address`), in this process until SIGTERM or SIGINT.
 
-    ``worker_model`` is ``"threads"`` or ``"fork"``.  ``wire_options`` are those of the wire's ``Connection``: a secret,
-    a size of packets.  For several processes use ``fcgi-run``.  Raises ConfigError.
+    ``protocol`` is the wire where a bind names none, as in ``"scgi://127.0.0.1:4000"``; a bind without a port has the
+    usual one of its wire: 9000 for FastCGI.  ``worker_model`` is ``"threads"`` or ``"fork"``.  ``wire_options``, those
+    of a wire's ``Connection``, go to the wires that take them: a secret, a size of packets.
+    For several processes use ``fcgi-run``.  Raises ConfigError.
     """
-    from gateway.address import listen, parse_bind, remove
+    from gateway.address import listen, remove
+    from gateway.workers.listener import parse_listen
 
-    address = parse_bind(bind)
-    listener = listen(address, mode=socket_mode)
+    places = [parse_listen(one, protocol=protocol) for one in ([bind] if isinstance(bind, str) else bind)]
+    sockets: list[socket.socket] = []
     try:
+        for address, _ in places:
+            sockets.append(listen(address, mode=socket_mode))
         worker = build_worker(
-            app, [listener], protocol=address.protocol or protocol, threads=threads, worker_model=worker_model,
+            app, sockets, protocol=[wire for _, wire in places], threads=threads, worker_model=worker_model,
             mount=mount, limits=limits, wire_options=wire_options,
         )  # fmt: skip
         _run_worker(worker)
     finally:
-        remove(address)
-        listener.close()
+        for address, _ in places:
+            remove(address)
+        for sock in sockets:
+            sock.close()
 
 
 def build_worker(
-    app: WSGIApplication, sockets: Sequence[socket.socket], *, protocol: str = "fastcgi", threads: int = 1,
-    worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None,
+    app: WSGIApplication, sockets: Sequence[socket.socket], *, protocol: str | Sequence[str] = "fastcgi",
+    threads: int = 1, worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None,
     wire_options: Mapping[str, Any] | None = None, log: Log | None = None, **options: Any,
 ) -> ThreadsWorker:  # fmt: skip
     """A worker for this process on sockets that listen already: it serves from ``run()`` to ``stop()``.
 
+    ``protocol`` is the wire of them all, or a list with one for each.
     ``options`` are those of :class:`gateway.workers.threads.ThreadsWorker`.  Raises ConfigError.
     """
     import logging
@@ -85,18 +91,22 @@ def build_worker(
     from gateway.address import allowed_peers
     from gateway.apps.wsgi import WSGIRunner
     from gateway.limits import Limits
-    from gateway.protocols import connection_factory
     from gateway.workers import worker_class
+    from gateway.workers.listener import build_listeners, check_taken
 
     log = log or logging.getLogger("gateway")
     limits = limits or Limits()
     forks = worker_model == "fork"
     runner = WSGIRunner(app, log=log, mount=mount, multithread=threads > 1 and not forks, multiprocess=forks)
-    connect = connection_factory(protocol, APPLICATION, limits=limits, options=wire_options)
+    wires = [protocol] * len(sockets) if isinstance(protocol, str) else protocol
+    check_taken(wire_options or (), wires=wires)
+    allowed = allowed_peers(os.environ)
+    listeners = build_listeners(
+        zip(sockets, wires, strict=True), limits=limits, options=wire_options, allowed=allowed
+    )
     return worker_class(worker_model)(
-        runner, sockets, connect=connect, limits=limits, log=log, threads=threads,
-        allowed=allowed_peers(os.environ), **options,
-    )  # fmt: skip
+        runner, listeners, limits=limits, log=log, threads=threads, allowed=allowed, **options
+    )
 
 
 def _run_worker(worker: ThreadsWorker) -> None:

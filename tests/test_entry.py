@@ -208,11 +208,15 @@ def test_serve_makes_a_socket_of_the_mode_given(start: Start, tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"protocol": "gopher"}, "gopher"), ({"worker_model": "magic"}, "magic")],
+    [
+        ({"protocol": "gopher"}, "no wire is called 'gopher'"),
+        ({"worker_model": "magic"}, "no worker model is called 'magic'"),
+        ({"wire_options": {"secret": "x"}}, "secret is no option of fastcgi; leave it out, or listen for a wire that"),
+    ],
 )
-def test_a_name_that_is_not_known_is_refused(options: dict[str, str], message: str) -> None:
+def test_what_is_not_known_is_refused(listener: socket.socket, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_worker(hello, [], **options)
+        build_worker(hello, [listener], **options)
 
 
 def test_a_bind_that_is_no_address_is_refused() -> None:

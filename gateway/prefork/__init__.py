@@ -16,13 +16,12 @@ from gunicorn import config
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker as GunicornWorker
 
-from gateway.address import allowed_peers
+from gateway.address import Address, allowed_peers
 from gateway.apps.wsgi import WSGIRunner
 from gateway.errors import ConfigError
-from gateway.events import APPLICATION
 from gateway.prefork.settings import Options
-from gateway.protocols import connection_class
 from gateway.workers import worker_class
+from gateway.workers.listener import build_listeners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Worker(GunicornWorker):  # type: ignore[misc]
-    """``gunicorn -k gateway.Worker``: one process of gunicorn's that speaks FastCGI.
+    """``gunicorn -k gateway.Worker``: a process of gunicorn's that speaks FastCGI, or the wire GATEWAY_PROTOCOL names.
 
     ``--threads``, ``--timeout``, ``--max-requests``, ``--access-logfile`` and the hooks mean what they mean elsewhere.
     """
@@ -46,8 +45,8 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Called by the arbiter before it forks: a mistake that would end each worker ends the arbiter instead."""
         try:
-            Options(cfg)
-            allowed_peers(os.environ)
+            options = Options(cfg)
+            options.check((_place(name), options.protocol) for name in cfg.address)
         except (ConfigError, ValueError) as error:
             raise RuntimeError(str(error)) from error
 
@@ -59,17 +58,18 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     def run(self) -> None:
         """gunicorn's main loop of a worker."""
         cfg, options = self.cfg, Options(self.cfg)
-        wire, limits = connection_class(options.protocol), options.limits
+        allowed, limits = allowed_peers(os.environ), options.limits
+        # A socket of gunicorn's own knows nothing of wires.
+        wires = [(listener.sock, getattr(listener, "protocol", options.protocol)) for listener in self.sockets]
+        listeners = build_listeners(wires, limits=limits, options=options.wire_options, allowed=allowed)
         runner = WSGIRunner(
             self._application(), log=self.log, mount=options.mount, multithread=cfg.threads > 1,
             multiprocess=cfg.workers > 1 or options.worker_model == "fork",
             after=self._after if self._wants_after() else None,
         )  # fmt: skip
         self.core = worker_class(options.worker_model)(
-            runner, [listener.sock for listener in self.sockets], connect=lambda: wire(APPLICATION, limits=limits),
-            limits=limits, log=self.log, threads=cfg.threads, heartbeat=self._beat,
+            runner, listeners, limits=limits, log=self.log, threads=cfg.threads, heartbeat=self._beat, allowed=allowed,
             max_requests=0 if self.max_requests == sys.maxsize else self.max_requests,
-            allowed=allowed_peers(os.environ),
         )  # fmt: skip
         if not self.alive:  # SIGTERM came while the application was being loaded
             self.core.stop()
@@ -142,6 +142,11 @@ class Worker(GunicornWorker):  # type: ignore[misc]
             self.cfg.post_request(self, request, environ, response)
         except Exception:
             self.log.exception("Exception in post_request hook")
+
+
+def _place(name: Any) -> Address:
+    """A place as gunicorn has it: host and port, a path, or a descriptor."""
+    return Address(host=name[0], port=name[1]) if isinstance(name, tuple) else Address(path=str(name))
 
 
 class _RequestView:

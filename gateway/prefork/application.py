@@ -13,29 +13,46 @@ from gunicorn.app.wsgiapp import WSGIApplication as GunicornApplication
 from gunicorn.errors import ConfigError as GunicornConfigError
 
 from gateway import __version__
-from gateway.address import inherited_sockets, parse_bind
+from gateway.address import inherited_sockets
 from gateway.errors import ConfigError
 from gateway.loader import explain, load
 from gateway.prefork import Worker
 from gateway.prefork.arbiter import Arbiter
 from gateway.prefork.settings import Options
+from gateway.workers.listener import check_taken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from gateway.address import Address
     from gateway.apps.wsgi import WSGIApplication
 
-DEFAULT_BIND = "127.0.0.1:9000"
-
 
 class _Config(config.Config):  # type: ignore[misc]
-    """gunicorn's configuration, which leaves listening to our arbiter."""
+    """gunicorn's configuration, which leaves listening to our arbiter.
+
+    ``protocol`` is the wire unless something says otherwise.
+    """
 
     address = ()  # to gunicorn there is nothing to bind, and nothing to bind anew after a reload
     reuse_port = False  # our sockets carry the flag; gunicorn would have each worker bind sockets of its own
+
+    def __init__(self, usage: str, *, prog: str, protocol: str) -> None:
+        super().__init__(usage, prog=prog)
+        if "GATEWAY_PROTOCOL" not in os.environ:
+            self._default("protocol", protocol)
+        self._default("worker_class", "gateway.Worker")
+        self._default("bind", [Options(self).usual_bind])
+        self.settings["bind"].short = (
+            "Where to listen: HOST:PORT, unix:PATH or fd://N; with WIRE:// before it, for that wire. Can be repeated."
+        )
+
+    def _default(self, name: str, value: object) -> None:
+        """Also in ``--help``."""
+        self.settings[name].default = value
+        self.set(name, value)
 
     def parser(self) -> Any:
         """gunicorn's command line, which tells our version as well."""
@@ -57,13 +74,16 @@ class _Run(BaseApplication):  # type: ignore[misc]
 class Application(GunicornApplication, _Run):  # type: ignore[misc]
     """gunicorn with our worker, our sockets, and a target that is checked before anything is bound.
 
-    ``snippet(address, mount)`` gives the lines that the web server needs.  Exit statuses: 2 for a wrong command line or
-    configuration, 3 for a target that cannot be loaded, 1 for what goes wrong later.
+    ``snippet(address, mount, wire_options)`` gives the lines that the web server needs.  Exit statuses: 2 for a wrong
+    command line or configuration, 3 for a target that cannot be loaded, 1 for what goes wrong later.
     """
 
-    def __init__(self, prog: str, *, snippet: Callable[[Address, str | None], str]) -> None:
+    def __init__(
+        self, prog: str, *, protocol: str, snippet: Callable[[Address, str | None, Mapping[str, Any]], str]
+    ) -> None:
         self.inherited: list[socket.socket] = []
         self.snippet = snippet
+        self._protocol = protocol
         self._bound_by_default = False
         super().__init__("%(prog)s [OPTIONS] TARGET", prog=prog)
 
@@ -87,7 +107,7 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
 
     def load_default_config(self) -> None:
         """gunicorn's defaults, and ours."""
-        self.cfg = _Config(self.usage, prog=self.prog)
+        self.cfg = _Config(self.usage, prog=self.prog, protocol=self._protocol)
 
     def do_load_config(self) -> None:
         """As gunicorn does it, but a mistake exits with 2."""
@@ -101,7 +121,7 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
         super().init(parser, opts, args)
         if len(args) > 1:
             raise GunicornConfigError(f"{self.prog} serves one application, not {len(args)}: {' '.join(args)}")
-        return {"worker_class": "gateway.Worker", "bind": []}
+        return {"bind": []}
 
     def load_config(self) -> None:
         """Read all that configures us, and check what is ours in it."""
@@ -115,19 +135,22 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
         cfg = self.cfg
         self._bound_by_default = not cfg.bind
         if not cfg.bind:
-            cfg.set("bind", [DEFAULT_BIND])
+            cfg.set("bind", [Options(cfg).usual_bind])
         self._check_config()
 
     def _check_config(self) -> None:
-        cfg, protocol = self.cfg, Options(self.cfg).protocol
-        for address in map(parse_bind, cfg.bind):
-            if address.protocol not in ("", protocol):
-                raise GunicornConfigError(f"{address} asks for another protocol than --protocol {protocol}")
+        cfg, options = self.cfg, Options(self.cfg)
+        places = [options.parse(bind) for bind in cfg.bind]
+        options.check(places)
+        # The environment may be that of several servers: it can say more than this one asks.
+        stated = [name for name in options.wire_options if f"GATEWAY_{name.upper()}" not in os.environ]
+        check_taken(stated, wires=[wire for _, wire in places])
         if os.geteuid() and (cfg.uid, cfg.gid) != (os.geteuid(), os.getegid()):
             raise GunicornConfigError("only root may give its workers another --user or --group; leave them out")
         if not _is_ours(cfg.settings["worker_class"].get()):
             named = cfg.worker_class_str
-            print(f"{self.prog}: worker class {named} does not speak {protocol}: using gateway.Worker", file=sys.stderr)
+            wire = options.protocol
+            print(f"{self.prog}: worker class {named} does not speak {wire}: using gateway.Worker", file=sys.stderr)
             cfg.set("worker_class", "gateway.Worker")
 
     # -- the target

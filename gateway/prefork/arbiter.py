@@ -7,13 +7,14 @@ and end when a reload finds an address in use.
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import sys
 
 from gunicorn.arbiter import Arbiter as GunicornArbiter
 from gunicorn.sock import TCPSocket
 
-from gateway.address import bound_address, listen, parse_bind, remove, take_over
+from gateway.address import bound_address, listen, remove, take_over
 from gateway.errors import ConfigError
 from gateway.prefork.settings import Options
 
@@ -24,18 +25,25 @@ if TYPE_CHECKING:
     from gateway.address import Address
 
 
+SUCCESSOR_BINDS = "GATEWAY_FD_BINDS"
+"""The environment variable that tells the successor at a USR2 what gunicorn's GUNICORN_FD does not: wires, places."""
+
+
 class Listener:
-    """A listening socket as gunicorn's arbiter and workers hold it; gunicorn's own classes say http:// in the log."""
+    """A listening socket as gunicorn's arbiter and workers hold it; gunicorn's own classes say http:// in the log.
+
+    ``address`` is the place as it was configured, or found to be bound; ``protocol`` the wire that is spoken there.
+    """
 
     def __init__(self, sock: socket.socket, address: Address, protocol: str) -> None:
         sock.setblocking(False)
         sock.set_inheritable(True)  # for USR2; workers mark it to be closed when they exec
         self.sock = sock
         self.address = address
-        self._protocol = protocol
+        self.protocol = protocol
 
     def __str__(self) -> str:
-        return str(bound_address(self.sock, protocol=self._protocol))
+        return str(bound_address(self.sock, protocol=self.protocol))
 
     def fileno(self) -> int:
         """For select, and for the successor."""
@@ -67,58 +75,81 @@ class Arbiter(GunicornArbiter):  # type: ignore[misc]
         super().setup(app)
         if self.cfg.bind != before:
             self._rebind(before)
+        wires = dict(self._configured())
+        for listener in self.LISTENERS:
+            listener.protocol = wires.get(listener.address, listener.protocol)
 
     def start(self) -> None:
         """Listen, or take the sockets that somebody hands us, and get ready to serve."""
-        handed = os.environ.pop("GUNICORN_FD", "")
+        handed, binds = os.environ.pop("GUNICORN_FD", ""), os.environ.pop(SUCCESSOR_BINDS, "")
         self.LISTENERS = []
         try:
             if handed:  # by the master that USR2 replaces
-                self.LISTENERS += [self._adopt(socket.socket(fileno=int(fd))) for fd in handed.split(",")]
+                for fd, bind in zip(handed.split(","), shlex.split(binds), strict=True):
+                    self.LISTENERS.append(self._adopt(socket.socket(fileno=int(fd)), *self.options.parse(bind)))
             elif self.app.inherited:
-                self.LISTENERS += [self._adopt(sock) for sock in self.app.inherited]
+                for sock in self.app.inherited:
+                    self.LISTENERS.append(self._adopt(sock, bound_address(sock), self.options.protocol))
             else:
-                for bind in self.cfg.bind:
-                    self.LISTENERS.append(self._listen(bind))
+                for address, wire in self._configured():
+                    self.LISTENERS.append(self._listen(address, wire))
+            self.options.check((bound_address(listener.sock), listener.protocol) for listener in self.LISTENERS)
             super().start()
         except BaseException:
             self._close(self.LISTENERS)
             raise
         if not self.app.inherited:  # else whoever started us knows better
-            snippet = self.app.snippet(bound_address(self.LISTENERS[0].sock), self.options.mount)
-            self.log.info("For the web server:\n%s", snippet)
+            self._tell_web_server()
 
-    def _listen(self, bind: str) -> Listener:
-        cfg, address = self.cfg, parse_bind(bind)
+    def _tell_web_server(self) -> None:
+        """The lines that it needs, once for each wire."""
+        told: set[str] = set()
+        for listener in self.LISTENERS:
+            wire = listener.protocol
+            if wire not in told:
+                told.add(wire)
+                address = bound_address(listener.sock, protocol=wire)
+                snippet = self.app.snippet(address, self.options.mount, self.options.wire_options)
+                if snippet:
+                    self.log.info("For the web server:\n%s", snippet)
+
+    def _configured(self) -> list[tuple[Address, str]]:
+        return [self.options.parse(bind) for bind in self.cfg.bind]
+
+    def _listen(self, address: Address, wire: str) -> Listener:
+        cfg = self.cfg
         sock = listen(
             address, backlog=cfg.backlog, mode=self.options.socket_mode, umask=cfg.umask,
             reuse_port=cfg.settings["reuse_port"].get(),
         )  # fmt: skip
         if os.path.lexists(address.path) and (cfg.uid, cfg.gid) != (os.geteuid(), os.getegid()):
             os.chown(address.path, cfg.uid, cfg.gid)
-        return Listener(sock, address, self.options.protocol)
+        return Listener(sock, address, wire)
 
-    def _adopt(self, sock: socket.socket) -> Listener:
-        """A socket that was handed to us; its file is ours to remove if a predecessor made it as we would have."""
-        address = bound_address(sock)
-        if address.path in [parse_bind(bind).path for bind in self.cfg.bind]:
+    def _adopt(self, sock: socket.socket, address: Address, wire: str) -> Listener:
+        """A socket that was handed to us: it keeps its wire, unless we are configured to speak another one there.
+
+        Its file is ours to remove if a predecessor made it as we would have.
+        """
+        wires = dict(self._configured())
+        if address in wires:
             take_over(address)
-        return Listener(sock, address, self.options.protocol)
+        return Listener(sock, address, wires.get(address, wire))
 
     def _rebind(self, before: list[str]) -> None:
         """A reload changed --bind: keep what stays, or everything if something new cannot be bound."""
-        kept = dict(zip(before, self.LISTENERS, strict=False))
-        fresh: dict[str, Listener] = {}
+        kept = {listener.address: listener for listener in self.LISTENERS}
+        fresh: dict[Address, Listener] = {}
         try:
-            for bind in self.cfg.bind:
-                if bind not in kept:
-                    fresh[bind] = self._listen(bind)
+            for address, wire in self._configured():
+                if address not in kept:
+                    fresh[address] = self._listen(address, wire)
         except ConfigError as error:
             self._close(list(fresh.values()))
             self.cfg.set("bind", before)
             self.log.error("%s; the sockets stay as they were", error)
             return
-        self.LISTENERS = [fresh[bind] if bind in fresh else kept.pop(bind) for bind in self.cfg.bind]
+        self.LISTENERS = [fresh.get(address) or kept.pop(address) for address, _ in self._configured()]
         self._close(list(kept.values()))
         self.log.info("Listening at: %s", ",".join(map(str, self.LISTENERS)))
 
@@ -133,6 +164,11 @@ class Arbiter(GunicornArbiter):  # type: ignore[misc]
         self._close(self.LISTENERS)
         self.LISTENERS = []
         super().stop(graceful)
+
+    def reexec(self) -> None:
+        """SIGUSR2: tell the successor what it takes over, besides the descriptors."""
+        self.cfg.env_orig[SUCCESSOR_BINDS] = shlex.join(f"{one.protocol}://{one.address}" for one in self.LISTENERS)
+        super().reexec()
 
     def reload(self) -> None:
         """SIGHUP: only if what is to be loaded can be loaded."""

@@ -6,15 +6,19 @@ import os
 
 from gunicorn import config
 
+from gateway.address import allowed_peers
 from gateway.environ import check_mount
 from gateway.limits import LIMITS, Limits
 from gateway.protocols import WIRES
 from gateway.workers import MODELS
+from gateway.workers.listener import connections_at, parse_listen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
     from typing import Any
+
+    from gateway.address import Address
 
 
 def _check_mount(value: str | None) -> str | None:
@@ -39,6 +43,22 @@ def _check_mode(value: str | int | None) -> int | None:
         raise ValueError(f"socket mode {value!r} is not octal; write for example 660") from None
 
 
+class _Secret(str):
+    """A text that no help, no list of settings and no log shows."""
+
+    def __str__(self) -> str:
+        return "(hidden)" if self else ""
+
+    __repr__ = __str__
+
+
+def _check_size(value: str | int | None) -> int | None:
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        raise ValueError(f"packet size {value!r} is no number of bytes; write for example 65536") from None
+
+
 def _number(name: str) -> Callable[[str | float], int | float]:
     def check(value: str | float) -> int | float:
         default = LIMITS[name]
@@ -54,6 +74,7 @@ def _number(name: str) -> Callable[[str | float], int | float]:
 
 def _declare(name: str, *, meta: str, check: Callable[[Any], Any], default: Any, desc: str) -> str:
     """Make a setting that gunicorn knows as it knows its own; give its name back."""
+    stated = os.environ.get(f"GATEWAY_{name.upper()}", default)
     fields = {
         "__module__": __name__,
         "name": name,
@@ -61,7 +82,7 @@ def _declare(name: str, *, meta: str, check: Callable[[Any], Any], default: Any,
         "cli": ["--" + name.replace("_", "-")],
         "meta": meta,
         "validator": check,
-        "default": os.environ.get(f"GATEWAY_{name.upper()}", default),
+        "default": _Secret(stated) if check is _Secret else stated,  # --help shows it
         "desc": f"{desc} Environment variable: GATEWAY_{name.upper()}.",
     }
     type(name.title().replace("_", ""), (config.Setting,), fields)
@@ -87,6 +108,18 @@ OPTIONS = [
     ),
 ]  # fmt: skip
 """The names of our settings that are no limits."""
+WIRE_OPTIONS = [
+    _declare(
+        "secret", meta="TEXT", check=_Secret, default="",
+        desc="What the web server proves to know (AJP). Better put it into the environment: everybody on this machine "
+        "can read command lines.",
+    ),
+    _declare(
+        "packet_size", meta="BYTES", check=_check_size, default=None,
+        desc="Size of the largest packet (AJP), up to 65536; the web server must be told the same.",
+    ),
+]  # fmt: skip
+"""The names of our settings that are options of a wire."""
 OPTION_LIMITS = {
     name: _declare(
         f"limit_{name}", meta="N", check=_number(name), default=default, desc=f"Limit {name}; see gateway.limits."
@@ -115,5 +148,21 @@ class Options:
             settings = config.make_settings()
         for name in OPTIONS:
             setattr(self, name, settings[name].get())
+        self.wire_options = {name: value for name in WIRE_OPTIONS if (value := settings[name].get())}
         limits = {limit: settings[name].get() for limit, name in OPTION_LIMITS.items()}
         self.limits = Limits(request_timeout=cfg.timeout, graceful_timeout=cfg.graceful_timeout, **limits)
+
+    @property
+    def usual_bind(self) -> str:
+        """Where to listen if nothing says where: the usual port of the wire, for this machine only."""
+        return str(self.parse("127.0.0.1")[0])
+
+    def parse(self, bind: str) -> tuple[Address, str]:
+        """Where a bind says to listen, and for which wire.  Raises ConfigError."""
+        return parse_listen(bind, protocol=self.protocol)
+
+    def check(self, places: Iterable[tuple[Address, str]]) -> None:
+        """Raise ConfigError unless a worker could serve these wires there."""
+        allowed = allowed_peers(os.environ)
+        for address, wire in places:
+            connections_at(address, wire, limits=self.limits, options=self.wire_options, allowed=allowed)

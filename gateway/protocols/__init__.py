@@ -22,6 +22,8 @@ WIRES = {
 
 The first is the default.  A new wire is a new row here, and its own file.
 """
+PORTS = {"fastcgi": 9000, "scgi": 4000, "uwsgi": 3031, "ajp": 8009, "http": 8000}
+"""The TCP port at which a wire is usually found behind its web server; for any other it is that of FastCGI."""
 PIPED = {"cgi": "gateway.protocols.cgi"}
 """What a process speaks with who started it: no worker can listen for it."""
 
@@ -51,3 +53,21 @@ def connection_factory(
 
         raise ConfigError(f"the wire {wire} does not take these options: {error}") from error
     return factory
+
+
+def options_of(wire: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a wire takes of the options given to a server: keywords of its ``Connection``; ``auto`` takes any wire's.
+
+    >>> options_of("ajp", {"secret": "s", "multiplex": True}), options_of("auto", {"secret": "s"})
+    ({'secret': 's'}, {'options': {'ajp': {'secret': 's'}}})
+    """
+    if not given:
+        return {}
+    from inspect import signature
+
+    keywords = signature(connection_class(wire)).parameters
+    taken = {name: value for name, value in given.items() if name in keywords}
+    if wire == "auto":
+        theirs = {other: options for other in WIRES if other != wire and (options := options_of(other, given))}
+        taken |= {"options": theirs} if theirs else {}
+    return taken

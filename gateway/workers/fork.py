@@ -143,7 +143,7 @@ class ForkWorker(ThreadsWorker):
                 if other is not peer:
                     other.sock.close()
             for listener in self._listeners.values():
-                listener.close()
+                listener.sock.close()
             peer.started = time.monotonic()
             peer.peeks = True  # what follows a whole request is the parent's to read
             whole = exchange.complete

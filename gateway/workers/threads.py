@@ -22,9 +22,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gateway.events import Connection
     from gateway.exchange import Exchange, Log
     from gateway.limits import Limits
+    from gateway.workers.listener import Listener
 
 _TICK, _STOPPING_TICK = 1.0, 0.02  # seconds between two looks at the clock, at most: heartbeats, timeouts
 _PAUSE = 0.05  # seconds of silence before a stopping worker closes a kept connection: a request may be on its way
@@ -35,15 +35,14 @@ _OVERRAN = float("inf")  # "began" so a request that ran longer than request_tim
 class ThreadsWorker:
     """Serves one application on some listening sockets with N threads, until :meth:`stop`.
 
-    ``run`` answers one exchange (:class:`gateway.apps.wsgi.WSGIRunner`), ``connect`` makes a wire's Connection.
+    ``run`` answers one exchange (:class:`gateway.apps.wsgi.WSGIRunner`).
     ``allowed`` are the addresses that may connect (FastCGI 1.0 §3.2), None for all.
     ``heartbeat`` is called about once a second while all is well.  After ``max_requests`` the worker stops by itself.
     """
 
     def __init__(
-        self, run: Callable[[Exchange], None], listeners: Sequence[socket.socket], *,
-        connect: Callable[[], Connection], limits: Limits, log: Log, threads: int = 1,
-        heartbeat: Callable[[], None] | None = None, max_requests: int = 0,
+        self, run: Callable[[Exchange], None], listeners: Sequence[Listener], *, limits: Limits, log: Log,
+        threads: int = 1, heartbeat: Callable[[], None] | None = None, max_requests: int = 0,
         allowed: frozenset[str] | None = None,
     ) -> None:  # fmt: skip
         self.limits = limits
@@ -52,8 +51,7 @@ class ThreadsWorker:
         self.interrupted = False  # set by a signal handler whose SystemExit ends the worker, not just a request
         self.peers: dict[int, Peer] = {}
         self._run = run
-        self._listeners = {sock.fileno(): sock for sock in listeners}
-        self._connect = connect
+        self._listeners = {listener.sock.fileno(): listener for listener in listeners}
         self._threads = threads
         self._heartbeat = heartbeat
         self._max_requests = max_requests
@@ -79,9 +77,7 @@ class ThreadsWorker:
     def run(self) -> None:
         """Serve until :meth:`stop`; then what is in progress is finished, for ``graceful_timeout`` at most."""
         for fd, listener in self._listeners.items():
-            listener.setblocking(False)
-            if listener.family in (socket.AF_INET, socket.AF_INET6):  # accepted connections inherit it
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            listener.prepare()
             self._poller.add_listener(fd)
         self._poller.add_listener(self._wakeup.fd)
         try:
@@ -183,9 +179,9 @@ class ThreadsWorker:
         """How many threads work on a request that was given up."""
         return sum(peer.started == _OVERRAN for peer in list(self.peers.values()))
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, listener: Listener) -> None:
         try:
-            sock, name = listener.accept()
+            sock, name = listener.sock.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return  # another process was faster, or the peer went away
         except OSError as error:
@@ -193,17 +189,17 @@ class ThreadsWorker:
                 self.log.error("cannot accept connections: %s; trying again in a second", error.strerror)
                 self._pause()
             return
-        if (peer := self._admit(sock, name)) is not None:
+        if (peer := self._admit(listener, sock, name)) is not None:
             if len(self.peers) >= self.limits.connections:
                 self._pause()
             self._serve(peer)
 
-    def _admit(self, sock: socket.socket, name: object) -> Peer | None:
+    def _admit(self, listener: Listener, sock: socket.socket, name: object) -> Peer | None:
         if self._allowed is not None and not peer_allowed(name, self._allowed):
             self.log.warning("refused a connection from %s: not in FCGI_WEB_SERVER_ADDRS", describe_peer(sock))
             sock.close()
             return None
-        peer = self.peers[sock.fileno()] = Peer(sock, self._connect(), self, name=name)
+        peer = self.peers[sock.fileno()] = Peer(sock, listener.connect(), self, name=name)
         return peer
 
     def _serve(self, peer: Peer) -> None:
@@ -441,9 +437,9 @@ class ThreadsWorker:
         for listener in [self._listeners.pop(fd) for fd in list(self._listeners)]:
             for _ in range(self.limits.connections - len(self.peers)):
                 try:
-                    sock, name = listener.accept()
+                    sock, name = listener.sock.accept()
                 except OSError:
                     break  # the queue is empty
-                if (peer := self._admit(sock, name)) is not None:
+                if (peer := self._admit(listener, sock, name)) is not None:
                     self._watch(peer)
-            listener.close()  # who comes now is refused, and so may ask another server
+            listener.sock.close()  # who comes now is refused, and so may ask another server

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-from gateway.address import parse_bind
-from gateway.cli.fcgi_run import nginx_snippet
 from tests.masters import FCGI_RUN, TELLING, Master, environment, run_to_end, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left_over")
@@ -61,7 +59,7 @@ class TestMistakes:
             (["app", "more"], "fcgi-run serves one application, not 2: app more"),
             (["app", "--no-such-option"], "unrecognized arguments: --no-such-option"),
             (["app", "-b", "9000"], "'9000' is no address: write 127.0.0.1:9000 for this machine only"),
-            (["app", "-b", "smtp://[::1]:1"], "smtp://[::1]:1 asks for another protocol than --protocol fastcgi"),
+            (["app", "-b", "smtp://[::1]:1"], "'smtp://[::1]:1': no wire is called 'smtp'; there are: fastcgi, scgi"),
             (["app", "--worker-model", "magic"], "no worker model is called 'magic'; there are: threads, fork"),
             (["app", "--protocol", "cgi"], "no protocol is called 'cgi'; there are: fastcgi"),
             (["app", "--mount", "app"], "mount 'app' is not a path: it begins with one slash, like /app"),
@@ -317,28 +315,3 @@ class TestRefusals:
         (folder / "pid").write_text(str(os.getpid()))
         assert "Already running on PID" in self.refusal(folder, "-b", "unix:s", "-p", "pid")
         assert not (folder / "s").exists()
-
-
-class TestSnippet:
-    """The lines for nginx; tests/peers/test_prefork_load.py starts nginx with them."""
-
-    def test_without_a_mount_the_whole_path_is_the_applications(self) -> None:
-        assert nginx_snippet(parse_bind("unix:/run/app.sock"), None).splitlines()[2:-1] == [
-            '    fastcgi_param SCRIPT_NAME "";',
-            "    fastcgi_param PATH_INFO $fastcgi_script_name;",
-            '    fastcgi_param HTTP_PROXY "";',
-            "    fastcgi_pass unix:/run/app.sock;",
-        ]
-
-    @pytest.mark.parametrize(
-        ("bind", "place"),
-        [
-            ("0.0.0.0:9000", "127.0.0.1:9000"), ("[::]:9000", "[::1]:9000"), ("[::1]:9000", "[::1]:9000"),
-            ("unix:/a b/s", '"unix:/a b/s"'), ("unix:s", f"unix:{os.getcwd()}/s"),
-        ],
-    )  # fmt: skip
-    def test_the_place_is_where_nginx_finds_it(self, bind: str, place: str) -> None:
-        assert f"    fastcgi_pass {place};\n" in nginx_snippet(parse_bind(bind), None)
-
-    def test_a_mount_is_no_pattern(self) -> None:
-        assert r"fastcgi_split_path_info ^(/v1\.0)(/.*)$;" in nginx_snippet(parse_bind(":9000"), "/v1.0")
