@@ -35,7 +35,7 @@ class TestKeptConnections(Requests, Bodies, Responses, ErrorLog, Streaming, Cuts
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
-        with haproxy(directory, at(worker.socket)) as site:
+        with haproxy(directory, "haproxy.cfg", at(worker.socket)) as site:
             yield site
 
     def test_a_body_in_chunks_must_fit_haproxys_buffer(self, site: Site) -> None:
@@ -47,7 +47,7 @@ class TestAConnectionForEachRequest(Bodies, Responses, Cuts, UnkeptConnections):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
-        with haproxy(directory, NOT_KEPT | at(worker.socket)) as site:
+        with haproxy(directory, "haproxy.cfg", NOT_KEPT | at(worker.socket)) as site:
             yield site
 
 
@@ -59,7 +59,7 @@ class TestAProcessForEachRequest(Requests, Bodies, Responses, ErrorLog, Cuts, Ke
     def site(cls, directory: Path) -> Iterator[Site]:
         with (
             fcgi_run(directory, "--worker-model", "fork", name="forking") as worker,
-            haproxy(directory, at(worker.socket)) as site,
+            haproxy(directory, "haproxy.cfg", at(worker.socket)) as site,
         ):
             yield site
 
@@ -76,7 +76,7 @@ class TestQuestionsFirst(FrontEnd):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, tap: Wiretap) -> Iterator[Site]:
-        with haproxy(directory, ASKING | at(tap.path)) as site:
+        with haproxy(directory, "haproxy.cfg", ASKING | at(tap.path)) as site:
             yield site
 
     def test_get_values_is_answered_with_the_truth(self, site: Site, tap: Wiretap) -> None:

@@ -12,6 +12,7 @@ from tests.house import ROOT
 from tests.peers.frontends.checks import (
     Bodies,
     CutsOfKnownLength,
+    CutsWhileStreaming,
     ErrorLog,
     FrontEnd,
     LongBodiesInChunks,
@@ -32,7 +33,7 @@ class TestCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streami
             yield site
 
 
-class TestFastCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsOfKnownLength):
+class TestFastCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsWhileStreaming):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:

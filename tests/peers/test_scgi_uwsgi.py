@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.frontends.checks import Bodies, CutsOfKnownLength, LongBodiesInChunks, Requests, Responses, Streaming
+from tests.peers.frontends.checks import (
+    Addresses,
+    Bodies,
+    CutsOfKnownLength,
+    CutsOfKnownLengthWhileStreaming,
+    LongBodiesInChunks,
+    Requests,
+    Responses,
+    Streaming,
+    UnkeptConnections,
+)
 from tests.peers.frontends.servers import Site, Worker, apache, example, fcgi_run, lighttpd, nginx
 
 
@@ -23,30 +33,32 @@ def worker(directory: Path, wire: str) -> Iterator[Worker]:
         yield worker
 
 
-def nginx_before(worker: Worker, *, wire: str) -> dict[str, str]:
-    """What a user changes in ``examples/nginx``: the socket, and here the place of nginx's own file."""
-    stock = {f"include {wire}_params": f"include /etc/nginx/{wire}_params"}
-    return stock | {"unix:/run/hello.sock": f"unix:{worker.socket}"}
+def at(worker: Worker) -> dict[str, str]:
+    return {"unix:/run/hello.sock": f"unix:{worker.socket}"}
 
 
-class TestNginx(Requests, Bodies, LongBodiesInChunks, Responses, CutsOfKnownLength):
+class TestNginx(Requests, Addresses, Bodies, LongBodiesInChunks, Responses, CutsOfKnownLength, UnkeptConnections):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, wire: str, worker: Worker) -> Iterator[Site]:
-        with nginx(directory, f"{wire}.conf", nginx_before(worker, wire=wire)) as site:
+        with nginx(directory, f"{wire}.conf", at(worker)) as site:
             yield site
 
 
-class TestNginxThatPassesOnAtOnce(Requests, Bodies, LongBodiesInChunks, Responses, Streaming, CutsOfKnownLength):
+class TestNginxThatPassesOnAtOnce(
+    Requests, Bodies, LongBodiesInChunks, Responses, Streaming, CutsOfKnownLength, UnkeptConnections
+):  # fmt: skip
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, wire: str, worker: Worker) -> Iterator[Site]:
         unbuffered = {f"# {wire}_{what}buffering off;": f"{wire}_{what}buffering off;" for what in ("", "request_")}
-        with nginx(directory, f"{wire}.conf", nginx_before(worker, wire=wire) | unbuffered) as site:
+        with nginx(directory, f"{wire}.conf", at(worker) | unbuffered) as site:
             yield site
 
 
-class TestLighttpd(Requests, Bodies, LongBodiesInChunks, Responses, Streaming, CutsOfKnownLength):
+class TestLighttpd(
+    Requests, Addresses, Bodies, LongBodiesInChunks, Responses, Streaming, CutsOfKnownLength, UnkeptConnections
+):  # fmt: skip
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, wire: str, worker: Worker) -> Iterator[Site]:
@@ -54,17 +66,16 @@ class TestLighttpd(Requests, Bodies, LongBodiesInChunks, Responses, Streaming, C
             yield site
 
 
-class TestApache(Requests, Bodies, Responses, Streaming):
+class TestApache(Requests, Addresses, Bodies, Responses, Streaming, CutsOfKnownLengthWhileStreaming, UnkeptConnections):
     """Over TCP and over a unix socket."""
 
     @pytest.fixture(scope="class", params=["tcp", "unix"])
     @classmethod
     def site(cls, request: pytest.FixtureRequest, directory: Path, wire: str) -> Iterator[Site]:
-        module = f"LoadModule proxy_{wire}_module /usr/lib/apache2/modules/mod_proxy_{wire}.so\n"
         with fcgi_run(directory, "--protocol", wire, "--mount", "/app", "--threads", "4", name="mounted") as worker:
             tcp, unix = f"{wire}://127.0.0.1:{worker.port}", f"unix:{worker.socket}|{wire}://hello"
             edits = {f'"{wire}://127.0.0.1:9000': f'"{tcp if request.param == "tcp" else unix}'}
-            with apache(directory, module + example(f"apache/{wire}.conf", edits)) as site:
+            with apache(directory, example(f"apache/{wire}.conf", edits)) as site:
                 yield site
 
     def test_a_body_in_chunks_arrives_whole(self, site: Site) -> None:

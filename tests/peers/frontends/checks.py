@@ -109,6 +109,25 @@ class Requests(FrontEnd):
             assert list(answers) == [f"/{n}" for n in range(20)]
 
 
+class Addresses(FrontEnd):
+    """Who visits is known."""
+
+    def test_the_visitors_address_is_told(self, site: Site) -> None:
+        assert site.get("/app/", source="127.0.0.2").json()["REMOTE_ADDR"] == "127.0.0.2"
+
+
+class ForwardedAddresses(FrontEnd):
+    """The same by HTTP, which has headers for it."""
+
+    def test_the_last_address_in_a_header_is_the_visitors(self, site: Site) -> None:
+        told = site.get("/app/", [("X-Forwarded-For", "192.0.2.1")], source="127.0.0.2").json()
+        assert told["HTTP_X_FORWARDED_FOR"].split(",")[-1].strip() == "127.0.0.2"
+
+    def test_the_scheme_in_a_header_is_the_visitors(self, site: Site) -> None:
+        told = site.get("/app/", [("X-Forwarded-Proto", "gopher")]).json()
+        assert told["HTTP_X_FORWARDED_PROTO"] == "http"
+
+
 class Bodies(FrontEnd):
     """A request's body arrives whole, whatever way it is sent."""
 
@@ -201,16 +220,30 @@ def is_seen_to_break(target: str, site: Site) -> bool:
     return answer.status >= 500
 
 
-class CutsWhileStreaming(CutsOfKnownLength):
-    """The same if the visitor has seen the beginning."""
+class CutsOfKnownLengthWhileStreaming(FrontEnd):
+    """A response of known length that breaks off looks broken to a visitor who has seen its beginning."""
+
+    def test_a_response_shorter_than_announced_is_not_taken_for_whole(self, site: Site, tmp_path: Path) -> None:
+        assert is_seen_to_break_off("/app/?do=cut&length=20", site, flag=tmp_path / "go on")
+
+
+class CutsWhileStreaming(CutsOfKnownLengthWhileStreaming):
+    """The same if nobody announced its length."""
 
     def test_a_response_cut_short_is_not_taken_for_whole(self, site: Site, tmp_path: Path) -> None:
-        flag = tmp_path / "go on"
-        with site.asking("GET", f"/app/?do=cut&until={quote(str(flag))}") as response:
-            assert response.read(10) == b"half of it"
-            flag.touch()
-            with pytest.raises(http.client.IncompleteRead):
-                response.read()
+        assert is_seen_to_break_off("/app/?do=cut", site, flag=tmp_path / "go on")
+
+
+def is_seen_to_break_off(target: str, site: Site, *, flag: Path) -> bool:
+    """Does the visitor, who has the beginning, see that the response is not whole?"""
+    with site.asking("GET", f"{target}&until={quote(str(flag))}") as response:
+        assert response.read(10) == b"half of it"
+        flag.touch()
+        try:
+            response.read()
+        except http.client.IncompleteRead:
+            return True
+        return False
 
 
 class Streaming(FrontEnd):

@@ -58,6 +58,7 @@ daemon off;
 worker_processes 1;
 pid nginx.pid;
 error_log stderr info;
+{modules}
 events {{ }}
 http {{
     access_log off;
@@ -73,12 +74,16 @@ http {{
 
 @contextmanager
 def nginx(directory: Path, path: str, edits: Mapping[str, str]) -> Iterator[Site]:
-    """nginx with ``examples/nginx/PATH`` in the place of /etc/nginx/conf.d."""
+    """nginx with ``examples/nginx/PATH`` in the place of /etc/nginx/conf.d, or of modules-enabled if that fits it."""
     program = require("nginx", package="nginx-light")
-    shutil.copy(require("/etc/nginx/fastcgi_params", package="nginx-light"), directory)
+    for wire in ("fastcgi", "scgi", "uwsgi"):
+        shutil.copy(require(f"/etc/nginx/{wire}_params", package="nginx-light"), directory)
     port = unused_port()
-    site = example(f"nginx/{path}", {"listen 8080": f"listen 127.0.0.1:{port}", **edits})
-    (directory / "nginx.conf").write_text(NGINX_MAIN.format(site=site), "utf-8")
+    modules, site = "", example(f"nginx/{path}", {"listen 8080": f"listen 127.0.0.1:{port}", **edits})
+    if "\nstream {" in site:
+        stream = require("/usr/lib/nginx/modules/ngx_stream_module.so", package="libnginx-mod-stream")
+        modules, site = f"load_module {stream};\n{site}", ""
+    (directory / "nginx.conf").write_text(NGINX_MAIN.format(modules=modules, site=site), "utf-8")
     command = [*unprivileged(), program, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
     with running(command, directory=directory, name="nginx", listens=[("127.0.0.1", port)]) as front:
         yield Site(port, front)
@@ -110,7 +115,10 @@ FcgidInitialEnv PYTHONPATH {root}
 {site}
 """
 
-APACHE_MODULES = "mpm_event authz_core alias cgid dir env fcgid mime proxy proxy_fcgi rewrite".split()
+APACHE_MODULES = [
+    *("mpm_event", "authz_core", "alias", "cgid", "dir", "env", "fcgid", "headers", "mime", "rewrite"),
+    *("proxy", "proxy_ajp", "proxy_fcgi", "proxy_http", "proxy_scgi", "proxy_uwsgi"),
+]
 
 
 @contextmanager
@@ -154,15 +162,19 @@ def lighttpd(directory: Path, path: str, edits: Mapping[str, str]) -> Iterator[S
 
 
 @contextmanager
-def haproxy(directory: Path, edits: Mapping[str, str]) -> Iterator[Site]:
-    """HAProxy with ``examples/haproxy/haproxy.cfg``."""
+def haproxy(
+    directory: Path, path: str, edits: Mapping[str, str], *, certificate: Path | None = None
+) -> Iterator[Site]:
+    """HAProxy with ``examples/haproxy/PATH`` as its configuration; over TLS if there is a certificate."""
     program = require("haproxy", package="haproxy")
     port = unused_port()
     configuration = directory / "haproxy.cfg"
-    configuration.write_text(example("haproxy/haproxy.cfg", {"bind :8080": f"bind 127.0.0.1:{port}", **edits}), "utf-8")
+    bind = f"bind 127.0.0.1:{port}" + (f" ssl crt {certificate}" if certificate else "")
+    text = example(f"haproxy/{path}", {"bind :8080": bind, **edits})
+    configuration.write_text(text, "utf-8")
     command = [*unprivileged(), program, "-db", "-f", str(configuration)]
     with running(command, directory=directory, name="haproxy", listens=[("127.0.0.1", port)]) as front:
-        yield Site(port, front)
+        yield Site(port, front, tls=certificate is not None)
 
 
 @contextmanager

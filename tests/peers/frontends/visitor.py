@@ -41,25 +41,27 @@ class Visitor:
         self.port = port
         self.tls = tls
 
-    def get(self, target: str, headers: Headers = ()) -> Answer:
-        """GET ``target``, which is sent as it is written."""
-        return self.ask("GET", target, headers=headers)
+    def get(self, target: str, headers: Headers = (), *, source: str = "") -> Answer:
+        """GET ``target``, which is sent as it is written, from the address ``source``."""
+        return self.ask("GET", target, headers=headers, source=source)
 
     def post(self, target: str, body: bytes | Iterable[bytes], headers: Headers = ()) -> Answer:
         """POST bytes with a Content-Length, or an iterable of chunks without."""
         return self.ask("POST", target, headers=headers, body=body)
 
-    def ask(self, method: str, target: str, *, headers: Headers = (), body: bytes | Iterable[bytes] = b"") -> Answer:
+    def ask(
+        self, method: str, target: str, *, headers: Headers = (), body: bytes | Iterable[bytes] = b"", source: str = ""
+    ) -> Answer:
         """Any request.  Raises http.client.HTTPException or OSError if the answer is not whole."""
-        with self.asking(method, target, headers=headers, body=body) as response:
+        with self.asking(method, target, headers=headers, body=body, source=source) as response:
             return Answer(response.status, response.getheaders(), response.read())
 
     @contextmanager
     def asking(
-        self, method: str, target: str, *, headers: Headers = (), body: bytes | Iterable[bytes] = b""
+        self, method: str, target: str, *, headers: Headers = (), body: bytes | Iterable[bytes] = b"", source: str = ""
     ) -> Iterator[http.client.HTTPResponse]:
         """Any request; the response's head has arrived when the block begins."""
-        connection = self._connect()
+        connection = self._connect(source)
         try:
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             connection.putheader("Host", "site.example")
@@ -75,8 +77,8 @@ class Visitor:
         finally:
             connection.close()
 
-    def _connect(self) -> http.client.HTTPConnection:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+    def _connect(self, source: str) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20, source_address=(source, 0))
         if self.tls:
             nobody_signed_it = ssl.create_default_context()
             nobody_signed_it.check_hostname = False
