@@ -7,15 +7,8 @@ import os
 from gateway.address import connect, parse_connect
 from gateway.client.forwarding import Body, Forwarding
 from gateway.client.upstream import BAD_GATEWAY, TIMED_OUT, Pool, Upstream
-from gateway.environ import (
-    base_environ,
-    build_environ,
-    build_params,
-    decode_path,
-    encode_path,
-    is_under,
-    redirected,
-)
+from gateway.client.visit import visit
+from gateway.environ import build_params, decode_path, encode_path, is_under, redirected
 from gateway.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from gateway.events import WEB_SERVER, Ping, Pong
 from gateway.head import HOP_BY_HOP
@@ -27,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, TypeAlias
 
+    from gateway.client.upstream import Tap
     from gateway.environ import Environ
     from gateway.events import Headers, Params
 
@@ -51,6 +45,8 @@ class Client:
     ``params_from(environ)`` makes the params of a request; ``params`` are added to them and win.
 
     ``wire_options`` are those of the wire's ``Connection``: a secret, a size of packets.
+
+    ``tap(side, data)`` is shown all that moves: which side says it, and the bytes, ``b""`` once that side has hung up.
     Raises ConfigError if the URL names no address or no wire, or the wire has no such option.
     """
 
@@ -58,7 +54,7 @@ class Client:
         self, url: str, *, timeout: float = 60.0, connect_timeout: float = 5.0, pool_size: int = 8,
         root: str | os.PathLike[str] | None = None, index: str = "index.php", params: Mapping[str, str] | None = None,
         params_from: Callable[[Environ], Params] = build_params, limits: Limits | None = None,
-        wire_options: Mapping[str, Any] | None = None,
+        wire_options: Mapping[str, Any] | None = None, tap: Tap | None = None,
     ) -> None:  # fmt: skip
         self.address = parse_connect(url)
         self.timeout = timeout
@@ -72,6 +68,7 @@ class Client:
         self._index = index
         self._params = dict(params or {})
         self._params_from = params_from
+        self.tap = tap
 
     def __repr__(self) -> str:
         pool = self._current_pool()
@@ -115,7 +112,7 @@ class Client:
     def _forward(self, environ: Environ) -> Forwarding:
         """Ask, and ask again while the answer is a local redirect (RFC 3875 §6.2.2)."""
         for _ in range(self.limits.local_redirects + 1):
-            forwarding = self._ask(environ)
+            forwarding = self.ask(environ)
             location = forwarding.response.local_redirect
             if not location:
                 return forwarding
@@ -129,8 +126,11 @@ class Client:
             status_hint=BAD_GATEWAY,
         )
 
-    def _ask(self, environ: Environ) -> Forwarding:
-        """Send one request, over a kept connection if it may, and wait for the head of the response."""
+    def ask(self, environ: Environ) -> Forwarding:
+        """Send one request, over a kept connection if it may, and wait for the head of the response, whatever it is.
+
+        For those who want to know what failed: raises ProtocolError where a call makes an error page of it.
+        """
         params = self._params_from(environ)
         if self._root is not None:
             _name_script(params, environ.get("PATH_INFO", ""), root=self._root, index=self._index)
@@ -165,7 +165,7 @@ class Client:
         except OSError as error:
             status = TIMED_OUT if isinstance(error, TimeoutError) else BAD_GATEWAY
             raise RemoteProtocolError(error.strerror or str(error), status_hint=status) from error
-        return Upstream(sock, self._speak(), name=str(self.address), timeout=self.timeout)
+        return Upstream(sock, self._speak(), name=str(self.address), timeout=self.timeout, tap=self.tap)
 
     def _current_pool(self) -> Pool:
         """This process's pool: what a child inherits by fork belongs to its parent."""
@@ -175,8 +175,14 @@ class Client:
                 upstream.close()  # this process's descriptor only; the parent speaks on
         return self._pool
 
-    def ping(self) -> dict[str, str]:
-        """Ask the upstream, over a new connection, what it tells about itself.  Raises RemoteProtocolError."""
+    def ping(self, path: str = "") -> dict[str, str]:
+        """Ask the upstream, over a new connection, what it tells about itself.
+
+        Where the wire has no word for that, or for a ``path``, it is asked by HEAD, and its status is all that it
+        tells.  Raises RemoteProtocolError, also for a status from 500 on, and from 400 on for a path that was named.
+        """
+        if path or not self._has_ping():
+            return self._ask_head(path or "/", fails="400" if path else "500")
         upstream = self._connect()
         try:
             upstream.connection.send(Ping())
@@ -188,6 +194,23 @@ class Client:
         finally:
             upstream.close()
 
+    def _has_ping(self) -> bool:
+        """Does the wire have a word for it?"""
+        try:
+            self._speak().send(Ping())
+        except LocalProtocolError:
+            return False
+        return True
+
+    def _ask_head(self, path: str, *, fails: str) -> dict[str, str]:
+        forwarding = self.ask(visit("HEAD", path))
+        for _ in forwarding:
+            pass
+        status = forwarding.response.status
+        if status >= fails:
+            raise RemoteProtocolError(f"{self.address}: HEAD {path}: {status}", status_hint=BAD_GATEWAY)
+        return {"status": status}
+
     def request(
         self, method: str, path: str, *, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
     ) -> tuple[str, Headers, bytes]:
@@ -195,17 +218,8 @@ class Client:
 
         ``path`` is as in a URL, with its query.
         """
-        import io
-        import sys
-
-        params = {"REQUEST_METHOD": method, "REQUEST_URI": path, "SCRIPT_NAME": "", "PATH_INFO": decode_path(path)}
-        params |= {"QUERY_STRING": path.partition("?")[2], "CONTENT_LENGTH": str(len(body)), "HTTP_HOST": "localhost"}
-        for name, value in headers:
-            variable = name.upper().replace("-", "_")
-            params[variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{variable}"] = value
-        environ = build_environ(params, base_environ(multithread=True, multiprocess=True, run_once=False))
-        environ |= {"wsgi.input": io.BytesIO(body), "wsgi.errors": sys.stderr}
         head: list[tuple[str, Headers]] = []
+        environ = visit(method, path, headers=headers, body=body)
         result = self(environ, lambda *status_and_headers: head.append(status_and_headers))
         content = b"".join(result)  # all of it is read, or it has raised: there is nothing left to close
         return (*head[0], content)

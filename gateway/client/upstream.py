@@ -7,13 +7,18 @@ import selectors
 import threading
 
 from gateway.errors import RemoteProtocolError
+from gateway.events import APPLICATION, WEB_SERVER, Side
 from gateway.exchange import BLOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
+    from typing import TypeAlias
 
     from gateway.events import Connection, Event
+
+    Tap: TypeAlias = Callable[[Side, bytes], None]
 
 BAD_GATEWAY, UNAVAILABLE, TIMED_OUT = "502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"
 
@@ -23,9 +28,11 @@ _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # Wind
 class Upstream:
     """One connection to the upstream: a socket that never blocks, the wire, and the bytes it did not take yet."""
 
-    __slots__ = ("connection", "name", "heard", "_sock", "_selector", "_timeout", "_unsent", "_deaf", "_fault")
+    __slots__ = ("connection", "name", "heard", "_sock", "_selector", "_timeout", "_tap", "_unsent", "_deaf", "_fault")
 
-    def __init__(self, sock: socket.socket, connection: Connection, *, name: str, timeout: float) -> None:
+    def __init__(
+        self, sock: socket.socket, connection: Connection, *, name: str, timeout: float, tap: Tap | None = None
+    ) -> None:
         sock.setblocking(False)
         self.connection = connection
         self.name = name
@@ -35,6 +42,7 @@ class Upstream:
         self._selector = _Selector()
         self._selector.register(sock, selectors.EVENT_READ)
         self._timeout = timeout or None
+        self._tap = tap
         self._unsent = memoryview(b"")
         self._fault: RemoteProtocolError | None = None
         self._deaf = False  # the upstream reads no more; what it wrote before can still be received
@@ -58,7 +66,10 @@ class Upstream:
             self._unsent = memoryview(b"".join((self._unsent, *chunks)))
         try:
             while self._unsent and not self._deaf:
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                size = self._sock.send(self._unsent)
+                if self._tap is not None:
+                    self._tap(WEB_SERVER, bytes(self._unsent[:size]))
+                self._unsent = self._unsent[size:]
         except BlockingIOError:
             return False
         except OSError:
@@ -94,7 +105,7 @@ class Upstream:
         ready = self._selector.select(timeout)
         if not ready and timeout:
             raise RemoteProtocolError(
-                f"nothing moved for {timeout:g} s; see what the upstream is doing, or give Client a longer timeout",
+                f"nothing moved for {timeout:g} s; see what the upstream is doing, or allow it a longer timeout",
                 status_hint=TIMED_OUT,
             )
         return any(events & selectors.EVENT_READ for _, events in ready)
@@ -105,8 +116,12 @@ class Upstream:
         except BlockingIOError:
             return []
         except OSError as error:
+            if self._tap is not None:
+                self._tap(APPLICATION, b"")
             message = f"the connection broke: {error.strerror or error}"
             raise RemoteProtocolError(message, status_hint=BAD_GATEWAY) from error
+        if self._tap is not None:
+            self._tap(APPLICATION, data)
         if data:
             self.heard = True
             self.connection.receive_data(data)
