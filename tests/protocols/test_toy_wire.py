@@ -82,9 +82,10 @@ def test_serve_takes_its_url(tmp_path: Path, nothing_left_over: object) -> None:
         server.wait()
 
 
-def test_fcgi_run_takes_its_name(tmp_path: Path, nothing_left_over: object) -> None:
+@pytest.mark.parametrize("words", [("--protocol", "toy", "-b", "unix:s"), ("-b", "toy://unix:s")], ids=" ".join)
+def test_fcgi_run_takes_its_name(tmp_path: Path, nothing_left_over: object, words: tuple[str, ...]) -> None:
     program = ("-c", f"{ROW}from gateway.cli.fcgi_run import main; main()")
-    with Master(tmp_path, "--protocol", "toy", "-b", f"unix:{tmp_path}/s", program=program) as master:
+    with Master(tmp_path, *words, program=program) as master:
         master.ready()
         assert master.ask("/page", url=f"toy://{master.socket}", body=b"four")["body"] == 4
         assert master.stop() == 0
