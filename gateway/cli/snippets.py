@@ -28,9 +28,8 @@ location {location} {{
 }}"""
 AJP = """\
 # Apache, with mod_proxy_ajp
-AllowEncodedSlashes NoDecode
-ProxyPass "{path}" "{place}{path}\""""
-SECRET = " secret=${GATEWAY_SECRET}\n# What GATEWAY_SECRET is: by Define, or in the environment of Apache."
+{more}AllowEncodedSlashes NoDecode
+ProxyPass "{path}" "{place}{path}"{secret}"""
 
 
 def snippet(address: Address, mount: str | None, wire_options: Mapping[str, Any]) -> str:
@@ -71,12 +70,13 @@ def snippet(address: Address, mount: str | None, wire_options: Mapping[str, Any]
 
 
 def _for_apache(place: str, mount: str | None, options: Mapping[str, Any]) -> str:
-    lines = AJP.format(place=place, path=mount or "/")
+    more = secret = ""
     if "secret" in options:
-        lines += SECRET
+        more = "# and with GATEWAY_SECRET in its environment, or by Define\n"
+        secret = ' "secret=${GATEWAY_SECRET}"'
     if "packet_size" in options:
-        lines += f"\nProxyIOBufferSize {options['packet_size']}"
-    return lines
+        more += f"ProxyIOBufferSize {options['packet_size']}\n"
+    return AJP.format(more=more, path=mount or "/", place=place, secret=secret)
 
 
 def _quoted(text: str) -> str:

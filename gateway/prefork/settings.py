@@ -52,6 +52,10 @@ class _Secret(str):
     __repr__ = __str__
 
 
+def _hide(value: str) -> str:
+    return value if isinstance(value, _Secret) else _Secret(value)  # str() of it is what it shows
+
+
 def _check_size(value: str | int | None) -> int | None:
     try:
         return None if value is None else int(value)
@@ -82,7 +86,7 @@ def _declare(name: str, *, meta: str, check: Callable[[Any], Any], default: Any,
         "cli": ["--" + name.replace("_", "-")],
         "meta": meta,
         "validator": check,
-        "default": _Secret(stated) if check is _Secret else stated,  # --help shows it
+        "default": check(stated) if check is _hide else stated,  # --help shows it
         "desc": f"{desc} Environment variable: GATEWAY_{name.upper()}.",
     }
     type(name.title().replace("_", ""), (config.Setting,), fields)
@@ -100,7 +104,7 @@ OPTIONS = [
     ),
     _declare(
         "protocol", meta="WIRE", check=_one_of(WIRES, "protocol"), default=next(iter(WIRES)),
-        desc=f"The wire that the web server speaks: {' or '.join(WIRES)}.",
+        desc=f"The wire to speak where --bind names none: {', '.join(WIRES)}; auto tells them by their first bytes.",
     ),
     _declare(
         "socket_mode", meta="MODE", check=_check_mode, default=None,
@@ -110,7 +114,7 @@ OPTIONS = [
 """The names of our settings that are no limits."""
 WIRE_OPTIONS = [
     _declare(
-        "secret", meta="TEXT", check=_Secret, default="",
+        "secret", meta="TEXT", check=_hide, default="",
         desc="What the web server proves to know (AJP). Better put it into the environment: everybody on this machine "
         "can read command lines.",
     ),

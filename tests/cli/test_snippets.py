@@ -55,12 +55,12 @@ def test_a_mount_is_no_pattern(wire: str) -> None:
 
 def test_the_secret_itself_is_not_told() -> None:
     told = lines_for("ajp://:8009", "/app", secret="s3same")
-    assert '"ajp://127.0.0.1:8009/app" secret=${GATEWAY_SECRET}\n' in told
+    assert told.endswith('ProxyPass "/app" "ajp://127.0.0.1:8009/app" "secret=${GATEWAY_SECRET}"')
     assert "s3same" not in told
 
 
 def test_apache_is_told_of_larger_packets() -> None:
-    assert lines_for("ajp://:8009", packet_size=65536).endswith("\nProxyIOBufferSize 65536")
+    assert lines_for("ajp://:8009", packet_size=65536).splitlines()[1] == "ProxyIOBufferSize 65536"
 
 
 @pytest.mark.parametrize("bind", ["fastcgi://unix:@abstract", "gopher://127.0.0.1:70"])

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -214,27 +212,6 @@ def test_nginx_notices_nothing_of_a_change_of_workers(
     load.check()
     errors = tmp_path / "error.log"
     assert "upstream prematurely closed" not in errors.read_text()
-
-
-@pytest.mark.parametrize(("words", "path", "told"), [
-    ([], "/a%20b/c", ("", "/a b/c")),
-    (["--mount", "/app"], "/app/x", ("/app", "/x")),
-    (["--mount", "/app"], "/app", ("/app", "")),
-])  # fmt: skip
-def test_the_snippet_of_the_banner_works_in_nginx(
-    tmp_path: Path, words: list[str], path: str, told: tuple[str, str]
-) -> None:
-    with Master(tmp_path, "-b", "unix:s", *words) as master:
-        master.ready()
-        snippet = re.findall(r"For the web server:\n(location .*?\n\})", master.log(), re.DOTALL)[0]
-        with nginx(tmp_path, snippet) as port:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-            with contextlib.closing(connection):
-                connection.request("GET", path)
-                response = connection.getresponse()
-                answer = json.load(response)
-        assert (answer["mount"], answer["path"]) == told
-        assert "environ repaired" not in master.log()
 
 
 def test_a_worker_that_starts_again_keeps_its_place_in_the_queue(tmp_path: Path) -> None:
