@@ -18,9 +18,10 @@ from gateway.protocols import connection_class
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
+    from gateway.events import Connection as Wire
     from gateway.events import Params
 
 WIRE_OF = dict.fromkeys(map(ord, TOKEN), "http")  # a method (RFC 9110 §9.1)
@@ -38,6 +39,7 @@ V1 = b"PROXY "
 V1_MAX = 107
 """Bytes of the longest header of version 1, its CRLF included (§2.1)."""
 V2 = b"\r\n\r\n\0\r\nQUIT\n"
+_BEGINS_PROXY = (V1[0], V2[0])
 _HEADER = Struct(">12xBBH")  # signature, version and command, family and transport, length of what follows (§2.2)
 _PORTS = Struct(">HH")
 _TLV = Struct(">BH")
@@ -134,13 +136,13 @@ def _name(source: str | bytes, destination: str | bytes, *ports: str, version: i
 
 
 class Connection:
-    """A connection whose wire is not known yet; once it is, this object is a ``Connection`` of that wire.
+    """A connection whose wire is not known yet; once it is, all that is heard and said is left to that wire's own.
 
     ``options`` are those of the wires, by their names: ``{"ajp": {"secret": "…"}}``.
     Raises ConfigError for the WEB_SERVER side, which speaks first and so has to know.
     """
 
-    error_channel, body_held = False, 0
+    body_held, needs_length = 0, False
 
     def __init__(
         self, side: Side, *, limits: Limits | None = None, options: Mapping[str, Mapping[str, Any]] | None = None
@@ -148,106 +150,111 @@ class Connection:
         if side is not APPLICATION:
             raise ConfigError("who speaks first has to know the wire: give the URL its name, such as fastcgi://…")
         self.side = side
-        self.reusable = True
+        self.error_channel = False
         self._limits = limits
         self._options = options or {}
-        for wire, given in self._options.items():
-            _class_of(wire)(side, **given)  # a wrong option is an error now, not when the first peer comes
+        for name, given in self._options.items():
+            _class_of(name)(side, **given)  # a wrong option is an error now, not when the first peer comes
+        self._wire: Wire | None = None
+        self._told: Params = {}  # by a PROXY header, if there was one that tells something
         self._inbox, self._received = b"", 0  # what is not decoded yet, and the number of bytes before it
-        self._told: Params | None = None  # by a PROXY header, if only that there is none; None: not known yet
-        self._broken = False  # the peer broke a rule: nothing more is received
-        self._outbox: list[bytes] = []
+        self._over = self._broken = False  # the peer says nothing more; it broke a rule, and is not listened to
+        self._last_word = b""
 
     def __repr__(self) -> str:
+        if self._wire is not None:
+            return repr(self._wire)
         doing = "broken" if self._broken else f"{len(self._inbox)} bytes so far"
         return f"<detect.Connection {self.side} {doing}>"
 
     @property
+    def reusable(self) -> bool:
+        """Keep the transport after the last EndOfResponse?"""
+        return not (self._over or self._broken) if self._wire is None else self._wire.reusable
+
+    @property
     def idle(self) -> bool:
         """Is nothing begun that is not finished?"""
-        return not (self._inbox or self._broken)
+        return not (self._inbox or self._broken) if self._wire is None else self._wire.idle
 
     def receive_data(self, data: bytes) -> None:
         """Feed bytes; nothing is decoded before :meth:`events`."""
-        if not self._broken:
-            self._inbox += data
+        if self._wire is not None:
+            self._wire.receive_data(data)
+        elif not self._broken:
+            self._inbox = self._inbox + data if self._inbox else data
 
     def receive_eof(self) -> None:
         """The peer sends nothing more.  RemoteProtocolError if it said too little to tell what it speaks."""
-        if self._decide():
-            self.receive_eof()  # of the wire
+        wire = self._wire or self._detect()
+        if wire is not None:
+            wire.receive_eof()
             return
-        self.reusable = False
+        self._over = True
         if self._inbox:
             cut = RemoteProtocolError("the peer closed the connection before the end of the header (§2)")
             raise self._refuse("PROXY protocol", cut)
 
     def events(self) -> list[Event]:
-        """Nothing while the wire is not known; then what was fed, and from now on what the wire has to tell."""
-        return self.events() if self._decide() else []
-
-    def _decide(self) -> bool:
-        """Become the connection of a wire, if it is clear of which; the methods of this object are then that one's."""
-        try:
-            if self._told is None:
-                header = decode_proxy(self._inbox)
-                if header is None:
-                    return False
-                self._told, self._received = header
-                self._inbox = self._inbox[self._received :]
-        except RemoteProtocolError as error:
-            raise self._refuse("PROXY protocol", error) from None
-        if not self._inbox:
-            return False
-        wire = WIRE_OF.get(self._inbox[0])
+        """What was fed; nothing while it is not clear of which wire it is."""
+        wire = self._wire or self._detect()
         if wire is None:
+            return []
+        return self._tell(wire.events()) if self._told else wire.events()
+
+    def _detect(self) -> Wire | None:
+        """The connection of the wire that is spoken here, if that is clear by now."""
+        if self._inbox and self._inbox[0] in _BEGINS_PROXY and not self._received:
+            try:
+                header = decode_proxy(self._inbox)
+            except RemoteProtocolError as error:
+                raise self._refuse("PROXY protocol", error) from None
+            if header is None:
+                return None
+            self._told, self._received = header
+            self._inbox = self._inbox[self._received :]
+        if not self._inbox:
+            return None
+        name = WIRE_OF.get(self._inbox[0])
+        if name is None:
             raise self._refuse("auto", self._unknown(self._inbox[0]))
-        self._become(wire, self._told, self._inbox)
-        return True
+        options = self._options.get(name, {})
+        if name == "http":
+            options, self._told = {**options, "params": self._told}, {}  # it says nothing of this itself
+        self._wire = wire = _class_of(name)(self.side, limits=self._limits, **options)
+        self.error_channel = wire.error_channel
+        wire.receive_data(self._inbox)
+        return wire
 
     def _unknown(self, byte: int) -> RemoteProtocolError:
         if byte == _TLS_HANDSHAKE:
-            self._outbox.append(_HANDSHAKE_FAILURE)
+            self._last_word = _HANDSHAKE_FAILURE
             return RemoteProtocolError("a TLS handshake; let the web server end TLS, and ask us in plain text")
         return RemoteProtocolError(f"no wire begins with the byte 0x{byte:02x}")
 
     def _refuse(self, rules: str, error: RemoteProtocolError) -> RemoteProtocolError:
         error.args = (f"{rules}: {error} (at byte {self._received})",)
-        self.reusable, self._broken, self._inbox = False, True, b""
+        self._broken, self._inbox = True, b""
         return error
 
-    def _become(self, wire: str, told: Params, data: bytes) -> None:
-        """Turn into the wire's connection, so that whoever holds this object speaks to that one, and at no cost."""
-        options: dict[str, Any] = {**self._options.get(wire, {})}
-        if wire == "http":
-            options["params"] = told  # it says nothing of this itself
-        connection = _class_of(wire)(self.side, limits=self._limits, **options)
-        self.__class__ = connection.__class__  # type: ignore[assignment]
-        self.__dict__ = connection.__dict__
-        if told and wire != "http":
-            self.__dict__["events"] = _telling(self.events, told)
-        self.receive_data(data)
+    def _tell(self, heard: list[Event]) -> list[Event]:
+        """Add to each request what the PROXY header says, where it does not say it itself."""
+        for event in heard:
+            if isinstance(event, Request):
+                event.params = self._told | event.params
+                event.repeated = event.repeated and [*self._told.items(), *event.repeated]
+        return heard
 
     def send(self, event: Event) -> None:
-        """Nothing can be said before the peer has asked: LocalProtocolError."""
-        if not self._broken:
+        """Say something.  LocalProtocolError before the peer has asked."""
+        if self._wire is not None:
+            self._wire.send(event)
+        elif not self._broken:
             raise LocalProtocolError(f"{type(event).__name__} does not fit {self!r}")
 
     def data_to_send(self) -> list[bytes]:
-        """What to write now: a last word to a peer that was refused."""
-        outbox, self._outbox = self._outbox, []
-        return outbox
-
-
-def _telling(events: Callable[[], list[Event]], told: Params) -> Callable[[], list[Event]]:
-    """``events``, with what is told of the connection in each request that does not say it itself."""
-
-    def tell() -> list[Event]:
-        heard = events()
-        for event in heard:
-            if isinstance(event, Request):
-                event.params = told | event.params
-                event.repeated = event.repeated and [*told.items(), *event.repeated]
-        return heard
-
-    return tell
+        """What to write now: that of the wire, or a last word to a peer that was refused."""
+        if self._wire is not None:
+            return self._wire.data_to_send()
+        word, self._last_word = self._last_word, b""
+        return [word] if word else []

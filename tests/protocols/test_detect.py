@@ -128,10 +128,11 @@ def test_a_connection_has_its_limits() -> None:
     assert "limit params_size=20 exceeded" in refusal(connection, HTTP)
 
 
-def test_a_connection_of_a_wire_is_one_of_its_class() -> None:
+@pytest.mark.parametrize("data", [HTTP, SCGI, FASTCGI], ids=["http", "scgi", "fastcgi"])
+def test_it_is_the_wire_that_knows_whether_errors_reach_the_web_server(data: bytes) -> None:
     connection = Connection(APPLICATION)
-    heard(connection, FASTCGI)
-    assert connection.__class__.__module__ == "gateway.protocols.fastcgi"
+    heard(connection, data)
+    assert connection.error_channel == (data is FASTCGI)
 
 
 def test_each_wire_has_its_options() -> None:
