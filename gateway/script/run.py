@@ -18,13 +18,12 @@ from gateway.script.faults import log
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import IO
 
     from gateway.events import Response
     from gateway.limits import Limits
     from gateway.script.answer import Answer
     from gateway.script.body import Body
-    from gateway.script.execution import Process
+    from gateway.script.execution import Pipe, Process
 
 KILL_AFTER = 1.0
 """Seconds from SIGTERM to SIGKILL.  Apache: 3."""
@@ -161,7 +160,7 @@ class Run:
             self._drop(_EXIT)
 
     @staticmethod
-    def _read(pipe: IO[bytes] | None) -> bytes:
+    def _read(pipe: Pipe | None) -> bytes:
         assert pipe is not None  # it was ready
         return os.read(pipe.fileno(), BLOCK)
 
@@ -258,7 +257,7 @@ class Run:
     def _drop(self, name: str) -> None:
         self._ignore(name)
         if name != _EXIT:
-            pipe: IO[bytes] | None = getattr(self._process, name)
+            pipe: Pipe | None = getattr(self._process, name)
             if pipe is not None:
                 pipe.close()
         elif self._exit is not None and self._exit >= 0:

@@ -12,20 +12,36 @@ from gateway.errors import ConfigError, ScriptError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Protocol, TypeAlias
+    from typing import Protocol, TypeAlias
 
     from gateway.script.program import Program
+
+    class Pipe(Protocol):
+        """Our end of a pipe; any file object is one."""
+
+        def fileno(self) -> int: ...
+
+        def close(self) -> None: ...
 
     class Process(Protocol):
         """A program that was started, as who moves its pipes sees it; ``subprocess.Popen`` is one."""
 
-        pid: int
-        """Also the number of its process group; 0 where it runs in our own process and there is nothing to signal."""
-        stdin: IO[bytes] | None
-        stdout: IO[bytes] | None
-        stderr: IO[bytes] | None
-        returncode: int | None
-        """As :mod:`subprocess` has it: negative for a signal, None while it runs."""
+        @property
+        def pid(self) -> int:
+            """Also the number of its process group; 0 where it runs in our own process and nothing can be signalled."""
+
+        @property
+        def stdin(self) -> Pipe | None: ...
+
+        @property
+        def stdout(self) -> Pipe | None: ...
+
+        @property
+        def stderr(self) -> Pipe | None: ...
+
+        @property
+        def returncode(self) -> int | None:
+            """As :mod:`subprocess` has it: negative for a signal, None while it runs."""
 
         def poll(self) -> int | None:
             """Reap it if it has ended; its returncode."""
