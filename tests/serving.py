@@ -30,7 +30,7 @@ from gateway.events import (
     ResponseBody,
 )
 from gateway.events import Response as Head
-from gateway.protocols.fastcgi import Connection
+from gateway.protocols import connection_class
 from gateway.testing import Server, serve_in_process, serve_in_thread
 from tests.leftovers import Leftovers
 
@@ -147,11 +147,15 @@ def whole_request(body: bytes = b"", **params: str) -> list[Event]:
 
 
 class WebServer:
-    """The other end of a worker: a web server with one connection."""
+    """The other end of a worker: a web server with one connection.
 
-    def __init__(self, server: Server, *, keep_conn: bool = True) -> None:
-        self.sock = connect(parse_connect(server.url), timeout=PATIENCE)
-        self.connection = Connection(WEB_SERVER, keep_conn=keep_conn)
+    ``wire`` is what it speaks with a server that takes several; ``options`` are those of the wire.
+    """
+
+    def __init__(self, server: Server, *, wire: str = "", **options: Any) -> None:
+        address = parse_connect(server.url)
+        self.connection = connection_class(wire or address.protocol)(WEB_SERVER, **options)
+        self.sock = connect(address, timeout=PATIENCE)
         self._unheard: list[Event] = []
 
     def __enter__(self) -> WebServer:
@@ -196,13 +200,18 @@ class WebServer:
         """The next event; EOFError if the worker hung up, or broke the response off in a way that all can see."""
         while not self._unheard:
             data = self.sock.recv(65536)
-            if not data:
-                raise EOFError
-            self.connection.receive_data(data)
             try:
+                if data:
+                    self.connection.receive_data(data)
+                else:
+                    self.connection.receive_eof()
                 self._unheard = self.connection.events()
             except RemoteProtocolError as error:
                 raise EOFError from error
+            if not (data or self._unheard):
+                raise EOFError
+            if reply := self.encode():  # of the wire itself: the next chunk of a body, say
+                self.sock.sendall(reply)
         return self._unheard.pop(0)
 
     def response(self) -> Response:
