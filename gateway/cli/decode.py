@@ -12,6 +12,7 @@ from gateway.cli.annotate.auto import ENOUGH, explain, recognise
 from gateway.cli.annotate.show import COLUMNS, Screen, rows
 from gateway.errors import RemoteProtocolError
 from gateway.events import APPLICATION, WEB_SERVER
+from gateway.protocols import WIRES as REGISTRY
 from gateway.protocols.detect import V1, V2
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 START = 64
 """Bytes that are enough to tell the wire by."""
 BLOCK = 16384
-WIRES = ("fastcgi", "scgi", "uwsgi", "ajp", "http")
+WIRES = [wire for wire in REGISTRY if wire != "auto"]
 
 EPILOG = """\
 \b

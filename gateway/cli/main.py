@@ -8,6 +8,8 @@ from gateway import __version__
 
 COMMANDS = {
     "demo": ("gateway.cli.demo_command", "Show a process per request and persistent workers side by side."),
+    "call": ("gateway.cli.call", "Ask a server by its wire, as curl does by HTTP."),
+    "ping": ("gateway.cli.ping", "Tell whether a server answers, for health checks."),
     "decode": ("gateway.cli.decode", "Annotate every byte of a captured stream."),
 }
 """A command's name, the module whose ``command`` it is, and its line in the help, for which nothing is loaded."""

@@ -21,11 +21,13 @@ _WITH_CONTENT = ("POST", "PUT", "PATCH")
 
 def visit(
     method: str, path: str, *, headers: Iterable[tuple[str, str]] = (), body: bytes | IO[bytes] = b"", mount: str = "",
+    host: str = "localhost",
 ) -> Environ:  # fmt: skip
     """The environ of one request; its error output goes to stderr.
 
     ``path`` is as in a URL, with its query, and ``mount`` is where in it the application lives.  A ``body`` that is a
-    file is read to its end, or as far as a header Content-Length says.  Raises ConfigError.
+    file is read to its end, or as far as a header Content-Length says.  ``host`` is asked for unless a header does it.
+    Raises ConfigError.
     """
     decoded = decode_path(path)
     if path[:1] != "/" or not is_under(decoded, mount):
@@ -37,7 +39,7 @@ def visit(
     pairs = [(_variable(name), value) for name, value in headers]
     given = {name for name, _ in pairs}
     if "HTTP_HOST" not in given:
-        params["HTTP_HOST"] = "localhost"
+        params["HTTP_HOST"] = host
     if isinstance(body, bytes):
         if "CONTENT_LENGTH" not in given and (body or method in _WITH_CONTENT):
             params["CONTENT_LENGTH"] = str(len(body))

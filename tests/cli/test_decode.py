@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gateway.cli.annotate import BODY, Annotation, Line, annotator
 from gateway.cli.annotate.auto import recognise
 from gateway.cli.main import main
-from gateway.errors import ConfigError, LimitExceeded, RemoteProtocolError
+from gateway.errors import LimitExceeded, RemoteProtocolError
 from gateway.events import (
     APPLICATION,
     WEB_SERVER,
@@ -332,9 +332,11 @@ def test_what_is_no_capture_is_refused(data: bytes, complaint: str) -> None:
     assert complaint in result.stderr
 
 
-def test_a_wire_without_an_annotator_is_an_error_of_configuration() -> None:
-    with pytest.raises(ConfigError, match="nothing here explains the wire 'gopher'"):
-        annotator("gopher", WEB_SERVER)
+def test_a_wire_without_an_annotator_is_shown_unexplained() -> None:
+    explained = annotation("gopher")
+    assert [line.pieces[0].text for line in (*explained.feed(b"some"), *explained.feed(b"thing"))] == [
+        "4 bytes", "5 bytes",
+    ]  # fmt: skip
 
 
 # What breaks a rule

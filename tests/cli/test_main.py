@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from gateway import __version__
-from gateway.cli.main import main
+from gateway.cli.main import COMMANDS, main
 from tests.house import ROOT
 from tests.imports import modules_imported
 
@@ -24,6 +24,16 @@ def invoke(*arguments: str) -> str:
 @pytest.mark.parametrize("command", ["gateway demo", "fcgi-run app:application", "cgi-run app:application"])
 def test_help_names_every_command(command: str) -> None:
     assert command in invoke("--help")
+
+
+def test_help_has_a_line_for_every_command() -> None:
+    lines = invoke("--help").partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in lines[: len(COMMANDS)]] == [*COMMANDS]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    assert f" {command} [OPTIONS]" in invoke(command, "--help")
 
 
 def test_help_fits_a_terminal_of_80_columns() -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from importlib import import_module
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from gateway.errors import ConfigError, RemoteProtocolError
+from gateway.errors import RemoteProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,13 +192,19 @@ def _without(pieces: list[Piece], size: int) -> Iterator[Piece]:
 
 
 def annotator(wire: str, side: Side) -> Annotate:
-    """The annotator of what a side says on a wire.  Raises ConfigError."""
+    """The annotator of what a side says on a wire; without one, nothing is known of its bytes but their number."""
     try:
         module = import_module(f"{__name__}.{wire}")
     except ImportError:
-        raise ConfigError(f"nothing here explains the wire {wire!r}") from None
+        return _unexplained
     annotate: Annotate = partial(module.annotate, side=side)
     return annotate
+
+
+def _unexplained(stream: Stream) -> Lines[None]:
+    while data := (yield from stream.some(LINE_MAX)):
+        stream.mark(BODY, f"{len(data)} bytes")
+        yield stream.line()
 
 
 class Annotation:

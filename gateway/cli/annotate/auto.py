@@ -39,7 +39,7 @@ def recognise(data: bytes) -> tuple[str, Side]:
 
 
 def explain(wire: str, side: Side) -> Annotation:
-    """The annotator of what a side says on a wire, after a PROXY header if there is one.  Raises ConfigError."""
+    """The annotator of what a side says on a wire, after a PROXY header if there is one."""
     annotate = annotator(wire, side)
 
     def after_header(stream: Stream) -> Lines[None]:
