@@ -18,6 +18,7 @@ from tests.peers.frontends.checks import (
     Requests,
     Responses,
     Streaming,
+    UnkeptConnections,
 )
 from tests.peers.frontends.servers import Site, Worker, fcgi_run, haproxy, nginx
 from tests.requirements import require
@@ -54,8 +55,10 @@ def test_visitors_by_all_wires_at_once_get_an_answer_each(directory: Path, worke
         assert list(answers) == [f"/{n}" for n in range(80)]
 
 
-class TestHAProxyAndItsHeader(Requests, Addresses, Bodies, LongBodiesInChunks, Responses, Streaming, Cuts):
-    """PROXY protocol, version 1 and 2."""
+class TestHAProxyAndItsHeader(
+    Requests, Addresses, Bodies, LongBodiesInChunks, Responses, Streaming, Cuts, UnkeptConnections
+):  # fmt: skip
+    """PROXY protocol, version 1 and 2; no two visitors share a connection, which begins with the name of one."""
 
     @pytest.fixture(scope="class", params=["send-proxy", "send-proxy-v2"])
     @classmethod

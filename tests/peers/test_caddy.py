@@ -25,7 +25,7 @@ class TestHTTP(Requests, Bodies, LongBodiesInChunks, Responses, Streaming, CutsO
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
-        with caddy(directory, {"unix//run/hello.sock": f"unix/{worker.socket}"}) as site:
+        with caddy(directory, "Caddyfile", {"unix//run/hello.sock": f"unix/{worker.socket}"}) as site:
             yield site
 
 
@@ -33,5 +33,5 @@ class TestHTTPSToAPort(Requests, Bodies):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
-        with caddy(directory, {"unix//run/hello.sock": f"127.0.0.1:{worker.port}"}, tls=True) as site:
+        with caddy(directory, "Caddyfile", {"unix//run/hello.sock": f"127.0.0.1:{worker.port}"}, tls=True) as site:
             yield site

@@ -1,4 +1,4 @@
-"""HTTP: ``fcgi-run`` behind nginx, Apache, lighttpd and HAProxy, as ``examples`` configures them."""
+"""HTTP: ``fcgi-run`` behind nginx, Apache, lighttpd, HAProxy and Caddy, as ``examples`` configures them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from tests.peers.frontends.checks import (
     Bodies,
     Cuts,
+    CutsOfKnownLength,
     CutsWhileStreaming,
     ForwardedAddresses,
     KeptConnections,
@@ -19,7 +20,7 @@ from tests.peers.frontends.checks import (
     Streaming,
     UnkeptConnections,
 )
-from tests.peers.frontends.servers import Site, Worker, apache, example, fcgi_run, haproxy, lighttpd, nginx
+from tests.peers.frontends.servers import Site, Worker, apache, caddy, example, fcgi_run, haproxy, lighttpd, nginx
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +51,14 @@ class TestNginxThatPassesOnAtOnce(Bodies, LongBodiesInChunks, Responses, Streami
 
 
 class TestApache(Requests, ForwardedAddresses, Bodies, LongBodiesInChunks, Responses, Streaming, Cuts, KeptConnections):
-    @pytest.fixture(scope="class")
+    """Over TCP and over a unix socket."""
+
+    @pytest.fixture(scope="class", params=["tcp", "unix"])
     @classmethod
-    def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
-        with apache(directory, example("apache/http.conf", {"127.0.0.1:9000": f"127.0.0.1:{worker.port}"})) as site:
+    def site(cls, request: pytest.FixtureRequest, directory: Path, worker: Worker) -> Iterator[Site]:
+        tcp, unix = f"http://127.0.0.1:{worker.port}", f"unix:{worker.socket}|http://hello"
+        edits = {'"http://127.0.0.1:9000': f'"{tcp if request.param == "tcp" else unix}'}
+        with apache(directory, example("apache/http.conf", edits)) as site:
             yield site
 
 
@@ -67,6 +72,20 @@ class TestLighttpd(
         with lighttpd(directory, "http.conf", at(worker)) as site:
             yield site
 
+    test_the_uri_stays_as_it_is = None
+
+    def test_an_encoded_slash_is_decoded_before_it_is_passed_on(self, site: Site) -> None:
+        assert site.get("/app/a%20b/c%2Fd").json()["REQUEST_URI"] == "/app/a%20b/c/d"
+
+
+class TestLighttpdThatLeavesSlashesEncoded(Requests):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
+        told = {"server.modules": 'server.http-parseopts = ( "url-path-2f-decode" => "disable" )\nserver.modules'}
+        with lighttpd(directory, "http.conf", told | at(worker)) as site:
+            yield site
+
 
 class TestHAProxy(
     Requests, ForwardedAddresses, Bodies, LongBodiesInChunks, Responses, Streaming, Cuts, KeptConnections
@@ -75,4 +94,14 @@ class TestHAProxy(
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
         with haproxy(directory, "http.cfg", at(worker)) as site:
+            yield site
+
+
+class TestCaddy(
+    Requests, ForwardedAddresses, Bodies, LongBodiesInChunks, Responses, Streaming, CutsOfKnownLength, KeptConnections
+):  # fmt: skip
+    @pytest.fixture(scope="class")
+    @classmethod
+    def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
+        with caddy(directory, "http.Caddyfile", at(worker)) as site:
             yield site

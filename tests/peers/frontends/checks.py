@@ -83,6 +83,9 @@ class Requests(FrontEnd):
         told = site.get(target).json()
         assert (told["SCRIPT_NAME"], told["PATH_INFO"]) == ("/app", path)
 
+    def test_the_uri_stays_as_it_is(self, site: Site) -> None:
+        assert site.get("/app/a%20b/c%2Fd?x=%2F").json()["REQUEST_URI"] == "/app/a%20b/c%2Fd?x=%2F"
+
     @pytest.mark.parametrize("query", ["x=1&y=%E2%82%AC", "a+b=%26&c", ""])
     def test_the_query_string_stays_as_it_is(self, site: Site, query: str) -> None:
         assert site.get(f"/app/?{query}").json()["QUERY_STRING"] == query

@@ -43,13 +43,15 @@ def example(path: str, edits: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def fcgi_run(directory: Path, *options: str, target: str = "", name: str = "worker") -> Iterator[Worker]:
+def fcgi_run(
+    directory: Path, *options: str, target: str = "", name: str = "worker", environ: Mapping[str, str] | None = None
+) -> Iterator[Worker]:
     """``fcgi-run`` with ``target``, or with the application of the tests."""
     socket, port = directory / f"{name}.sock", unused_port()
     command = [sys.executable, "-m", "gateway.cli.fcgi_run", target or f"{APP}:application", *options]
     command += ["-b", f"unix:{socket}", "-b", f"127.0.0.1:{port}"]
     listens = [str(socket), ("127.0.0.1", port)]
-    with running(command, directory=directory, name=name, listens=listens) as process:
+    with running(command, directory=directory, name=name, listens=listens, environ=environ) as process:
         yield Worker(socket, port, process)
 
 
@@ -178,14 +180,14 @@ def haproxy(
 
 
 @contextmanager
-def caddy(directory: Path, edits: Mapping[str, str], *, tls: bool = False) -> Iterator[Site]:
-    """Caddy with ``examples/caddy/Caddyfile``; with ``tls``, and a certificate that Caddy signs itself."""
+def caddy(directory: Path, path: str, edits: Mapping[str, str], *, tls: bool = False) -> Iterator[Site]:
+    """Caddy with ``examples/caddy/PATH``; over TLS if told so, with a certificate that Caddy signs itself."""
     program = require("caddy", package="caddy")
     port = unused_port()
     address = f"https://site.example:{port}" if tls else f"http://:{port}"
     settings = "{\n    admin off\n    skip_install_trust\n    auto_https disable_redirects\n}\n"
     more = "    bind 127.0.0.1\n" + "    tls internal\n" * tls
-    site = example("caddy/Caddyfile", {"http://:8080 {\n": f"{address} {{\n{more}", **edits})
+    site = example(f"caddy/{path}", {"http://:8080 {\n": f"{address} {{\n{more}", **edits})
     (directory / "Caddyfile").write_text(settings + site, "utf-8")
     command = [*unprivileged(), program, "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
     with running(command, directory=directory, name="caddy", listens=[("127.0.0.1", port)]) as front:
