@@ -1,139 +1,101 @@
-"""Malformed and hostile FastCGI over a real socket: a clear end, one log line, and nobody else is harmed."""
+"""Malformed and hostile requests over real sockets: a clear end, one log line, and nobody else is harmed."""
 
 from __future__ import annotations
 
 import random
 import re
 import socket
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from gateway.address import connect, parse_connect
-from gateway.events import EndOfRequest, RequestBody
+from gateway.events import WEB_SERVER, EndOfRequest, RequestBody
 from gateway.limits import Limits
-from gateway.protocols.fastcgi import (
-    ABORT_REQUEST,
-    BEGIN_REQUEST,
-    DATA,
-    END_REQUEST,
-    GET_VALUES,
-    PARAMS,
-    STDIN,
-    STDOUT,
-    encode_pairs,
-    encode_record,
-)
+from gateway.protocols import WIRES, connection_class
+from gateway.protocols.ajp_codes import CPING, CPONG, SHUTDOWN
+from gateway.protocols.detect import WIRE_OF
+from gateway.protocols.fastcgi import ABORT_REQUEST, BEGIN_REQUEST, END_REQUEST, PARAMS, encode_pairs, encode_record
 from gateway.testing import Server
-from tests.serving import PARAMS as REQUEST
-from tests.serving import PATIENCE, Log, Serve, WebServer, echo, until
+from tests.malformed import (
+    BEGIN,
+    BODY,
+    BODY_END,
+    HEAD,
+    KNOWN_SECRET,
+    MALFORMED,
+    NAMES_END,
+    PARAMS_COUNT,
+    PARAMS_SIZE,
+    RESPONDER_KEPT,
+    TLS_HELLO,
+    Malformed,
+    pack,
+    params,
+)
+from tests.serving import PATIENCE, Log, Serve, WebServer, echo, until, whole_request
 
-LIMITS = Limits(params_size=2000, params_count=20)
-RESPONDER_KEPT = b"\0\1\1\0\0\0\0\0"
+LIMITS = Limits(params_size=PARAMS_SIZE, params_count=PARAMS_COUNT)
+SPOKEN = [wire for wire in WIRES if wire != "auto"]
+SECRET: dict[str, dict[str, Any]] = {"ajp": {"secret": KNOWN_SECRET}}
+"""The options of each wire, at both of its ends."""
+OPTIONS: dict[str, dict[str, Any]] = SECRET | {"auto": {"options": SECRET}}
 
-# A whole request, record by record.
-BEGIN = encode_record(BEGIN_REQUEST, 1, RESPONDER_KEPT)
-NAMES = encode_record(PARAMS, 1, encode_pairs((REQUEST | {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "4"}).items()))
-NAMES_END = encode_record(PARAMS, 1)
-BODY = encode_record(STDIN, 1, b"body")
-BODY_END = encode_record(STDIN, 1)
-WHOLE = BEGIN + NAMES + NAMES_END + BODY + BODY_END
-
-
-def names(*pairs: tuple[str, str]) -> bytes:
-    """The beginning of a request with these params in addition."""
-    return BEGIN + NAMES + encode_record(PARAMS, 1, encode_pairs(pairs)) + NAMES_END
+WORKERS: list[dict[str, Any]] = [{"threads": 1}, {"threads": 2}, {"worker_model": "fork"}]
+SPEAKER = {"fastcgi": "FastCGI", "scgi": "SCGI", "uwsgi": "uwsgi", "ajp": "AJP", "http": "HTTP", "auto": "auto"}
+"""What begins a wire's complaints."""
 
 
-def stretched(record: bytes, by: int) -> bytes:
-    """A record that claims a longer content than it has."""
-    return record[:4] + (int.from_bytes(record[4:6], "big") + by).to_bytes(2, "big") + record[6:]
+def encode_whole(wire: str) -> bytes:
+    """A whole request with a body, as a web server sends it."""
+    connection = connection_class(wire)(WEB_SERVER, **OPTIONS.get(wire, {}))
+    for event in whole_request(b"body"):
+        connection.send(event)
+    return b"".join(connection.data_to_send())
 
 
-# What is sent; the rule that the log names, and where; the status that the peer is told, if it waits for one.
-MALFORMED: dict[str, tuple[bytes, str, int, bytes]] = {
-    "another protocol": (b"GET / HTTP/1.1\r\n\r\n", "record version is 71, not 1 (§3.3)", 0, b""),
-    "a single wrong byte": (b"\2", "record version is 2, not 1 (§3.3)", 0, b""),
-    "a version to come": (BEGIN + b"\2" + NAMES[1:], "record version is 2, not 1 (§3.3)", 16, b"400"),
-    "a record that claims too much": (
-        BEGIN + NAMES + NAMES_END + stretched(BODY, 8) + BODY_END * 2 + b"rest",
-        "record version is 114, not 1 (§3.3)", len(BEGIN + NAMES + NAMES_END + BODY + BODY_END * 2), b"400",
-    ),
-    "an unknown type": (
-        BEGIN + encode_record(99, 1), "record type 99 for request 1 is not for the APPLICATION side", 16, b"400",
-    ),
-    "a record of the other side": (
-        BEGIN + encode_record(STDOUT, 1, b"x"), "record type STDOUT for request 1 is not for the APPLICATION side", 16,
-        b"400",
-    ),
-    "an end of the other side": (
-        encode_record(END_REQUEST, 1, bytes(8)), "record type END_REQUEST for request 1 is not for the", 0, b"",
-    ),
-    "a short BEGIN_REQUEST": (encode_record(BEGIN_REQUEST, 1, b"\0\1"), "BEGIN_REQUEST has 2 bytes, not 8", 0, b""),
-    "a request with the id 0": (encode_record(BEGIN_REQUEST, 0, RESPONDER_KEPT), "request id 0", 0, b""),
-    "a request begun twice": (BEGIN + BEGIN, "request id 1, which is in use", 16, b"400"),
-    "a body before its params": (BEGIN + BODY, "STDIN for request 1, which expects PARAMS", 16, b"400"),
-    "params after their end": (
-        BEGIN + NAMES + NAMES_END + NAMES, "PARAMS for request 1, which expects STDIN", len(BEGIN + NAMES + NAMES_END),
-        b"400",
-    ),
-    "a file that nobody asked for": (
-        BEGIN + NAMES + NAMES_END + encode_record(DATA, 1, b"x"), "DATA for request 1, which expects STDIN",
-        len(BEGIN + NAMES + NAMES_END), b"400",
-    ),
-    "a name longer than its block": (
-        BEGIN + encode_record(PARAMS, 1, b"\x0a\x01NAME") + NAMES_END, "claims more than its block of 6 bytes has",
-        32, b"400",
-    ),
-    "a value of two gigabytes": (
-        BEGIN + encode_record(PARAMS, 1, b"\x04\xff\xff\xff\xffNAME") + NAMES_END, "claims more than its block", 40,
-        b"400",
-    ),
-    "a block that ends in a length": (
-        BEGIN + encode_record(PARAMS, 1, b"\x04\xff\xff") + NAMES_END, "claims more than its block", 32, b"400",
-    ),
-    "params without end": (
-        BEGIN + encode_record(PARAMS, 1, encode_pairs([("A", "x" * 994)])) * 5, "limit params_size=2000 exceeded",
-        16 + 2 * 1008, b"431",
-    ),
-    "too many params": (
-        names(*[("A", "x")] * 20), "limit params_count=20 exceeded", len(names(*[("A", "x")] * 20)) - 8, b"431",
-    ),
-    "a question without sense": (encode_record(GET_VALUES, 0, b"\x0a\x00A"), "claims more than its block", 0, b""),
-}  # fmt: skip
+WHOLE = {wire: encode_whole(wire) for wire in SPOKEN}
 
-# Well-formed records whose request makes no sense.
-REFUSED: dict[str, tuple[bytes, str, bytes]] = {
+# Well-formed FastCGI whose request makes no sense.
+REFUSED: dict[str, tuple[bytes, str]] = {
     "a length that is no number": (
-        names(("CONTENT_LENGTH", "many")) + BODY + BODY_END, "two different CONTENT_LENGTH: '4' and 'many'", b"400",
+        params(("CONTENT_LENGTH", "many")) + BODY + BODY_END, "two different CONTENT_LENGTH: '4' and 'many'",
     ),
     "a length that is negative": (
         BEGIN + encode_record(PARAMS, 1, encode_pairs([("CONTENT_LENGTH", "-4")])) + NAMES_END + BODY_END,
-        "CONTENT_LENGTH is '-4', not a number", b"400",
+        "CONTENT_LENGTH is '-4', not a number",
     ),
     "two lengths": (
-        names(("CONTENT_LENGTH", "5")) + BODY + BODY_END, "two different CONTENT_LENGTH: '4' and '5'", b"400",
+        params(("CONTENT_LENGTH", "5")) + BODY + BODY_END, "two different CONTENT_LENGTH: '4' and '5'",
     ),
-    "a body that is too short": (
-        BEGIN + NAMES + NAMES_END + BODY_END, "the body has 0 bytes, CONTENT_LENGTH says 4", b"400",
-    ),
-    "a body that is too long": (
-        BEGIN + NAMES + NAMES_END + BODY + BODY + BODY_END, "the body has 8 bytes, CONTENT_LENGTH says 4", b"400",
-    ),
+    "a body that is too short": (HEAD + BODY_END, "the body has 0 bytes, CONTENT_LENGTH says 4"),
+    "a body that is too long": (HEAD + BODY + BODY + BODY_END, "the body has 8 bytes, CONTENT_LENGTH says 4"),
 }  # fmt: skip
 
 # What looks odd and is allowed: how the worker answers.
-HARMLESS: dict[str, tuple[bytes, bytes]] = {
-    "an unknown management record": (encode_record(99, 0), encode_record(11, 0, b"\x63\0\0\0\0\0\0\0")),
+HARMLESS: dict[str, tuple[str, bytes, bytes]] = {
+    "an unknown management record": ("fastcgi", encode_record(99, 0), encode_record(11, 0, b"\x63\0\0\0\0\0\0\0")),
     "an unknown role": (
-        encode_record(BEGIN_REQUEST, 7, b"\0\x09\1\0\0\0\0\0"), encode_record(END_REQUEST, 7, b"\0\0\0\0\3\0\0\0"),
+        "fastcgi", encode_record(BEGIN_REQUEST, 7, b"\0\x09\1\0\0\0\0\0"),
+        encode_record(END_REQUEST, 7, b"\0\0\0\0\3\0\0\0"),
     ),
     "a second request": (
-        BEGIN + encode_record(BEGIN_REQUEST, 2, RESPONDER_KEPT), encode_record(END_REQUEST, 2, b"\0\0\0\0\1\0\0\0"),
+        "fastcgi", BEGIN + encode_record(BEGIN_REQUEST, 2, RESPONDER_KEPT),
+        encode_record(END_REQUEST, 2, b"\0\0\0\0\1\0\0\0"),
     ),
     "an end of an aborted request": (
-        BEGIN + encode_record(ABORT_REQUEST, 1) + NAMES_END, encode_record(END_REQUEST, 1, bytes(8)),
+        "fastcgi", BEGIN + encode_record(ABORT_REQUEST, 1) + NAMES_END, encode_record(END_REQUEST, 1, bytes(8)),
+    ),
+    "a ping between an empty packet and a shutdown": (
+        "ajp", pack(b"") + pack(bytes((SHUTDOWN,))) + pack(bytes((CPING,))), pack(bytes((CPONG,)), magic=b"AB"),
     ),
 }  # fmt: skip
+
+
+def starts(serve: Serve, wire: str, **options: Any) -> Server:
+    """Start a server of the application that gives bodies back."""
+    return serve(echo, **{"protocol": wire, "tcp": True, "wire_options": OPTIONS.get(wire), **options})
 
 
 def send(server: Server, data: bytes, *, then_close: bool = True) -> bytes:
@@ -151,33 +113,68 @@ def send(server: Server, data: bytes, *, then_close: bool = True) -> bytes:
         return answer
 
 
-def assert_serves(server: Server) -> None:
+def statuses(wire: str, answer: bytes) -> list[int]:
+    """The status of each response in an answer."""
+    if wire == "ajp":
+        return [int.from_bytes(code, "big") for code in re.findall(rb"AB..\x04(..)", answer, re.DOTALL)]
+    return [int(code) for code in re.findall(rb"(?:Status:|HTTP/1.1) (\d+)", answer)]
+
+
+def assert_refuses(server: Server, log: Log, bad: Malformed) -> None:
+    """The request is answered with a status, if it can be, and logged in one line."""
+    before = len(log.lines)
+    answer = send(server, bad.data, then_close=False)
+    assert statuses(bad.wire, answer) == [bad.status] * bool(bad.status)
+    ((level, line),) = log.lines[before:]
+    assert level == "warning"
+    speaker = "PROXY protocol" if bad.name.startswith("PROXY") else SPEAKER[bad.wire]
+    assert re.match(rf"127\.0\.0\.1:\d+: {speaker}: ", line)
+    assert bad.rule in line
+    assert line.endswith(f"at byte {bad.offset})")
+
+
+def assert_serves(server: Server, wire: str = "fastcgi") -> None:
     """The next request on another connection has its answer."""
-    with WebServer(server) as client:
+    with WebServer(server, wire=wire, **SECRET.get(wire, {})) as client:
         assert client.get(b"body").body == b"body"
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("name", MALFORMED)
-def test_a_broken_rule_ends_the_connection(serve: Serve, log: Log, name: str, threads: int) -> None:
-    data, rule, offset, status = MALFORMED[name]
-    server = serve(echo, tcp=True, threads=threads, limits=LIMITS)
-    answer = send(server, data, then_close=False)
-    assert re.findall(rb"Status: (\d+)", answer) == [status] * bool(status)
-    ((level, line),) = log.lines
-    assert level == "warning"
-    assert re.match(r"127\.0\.0\.1:\d+: FastCGI: ", line)
-    assert rule in line
-    assert line.endswith(f"(record at byte {offset})")
-    assert_serves(server)
+@pytest.mark.parametrize("worker", WORKERS, ids=str)
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_broken_rule_ends_the_connection(
+    serve: Serve, log: Log, subtests: pytest.Subtests, wire: str, worker: dict[str, Any]
+) -> None:
+    server = starts(serve, wire, limits=LIMITS, **worker)
+    for bad in MALFORMED:
+        if bad.wire == wire:
+            with subtests.test(bad.name):
+                assert_refuses(server, log, bad)
+                assert_serves(server, "http" if wire == "auto" else wire)
+
+
+@pytest.mark.parametrize("wire", SPOKEN)
+def test_it_does_so_where_the_wire_was_recognised(
+    serve: Serve, log: Log, subtests: pytest.Subtests, wire: str
+) -> None:
+    server = starts(serve, "auto", limits=LIMITS)
+    for bad in MALFORMED:
+        if bad.wire == wire == WIRE_OF.get(bad.data[0]):
+            with subtests.test(bad.name):
+                assert_refuses(server, log, bad)
+                assert_serves(server, wire)
+
+
+def test_a_tls_client_is_told_in_its_own_language(serve: Serve) -> None:
+    fatal_handshake_failure = b"\x15\x03\x01\0\2\2\x28"
+    assert send(starts(serve, "auto"), TLS_HELLO, then_close=False) == fatal_handshake_failure
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_request_that_makes_no_sense_is_refused(serve: Serve, log: Log, name: str) -> None:
-    data, rule, status = REFUSED[name]
-    server = serve(echo, limits=LIMITS)
+    data, rule = REFUSED[name]
+    server = starts(serve, "fastcgi", limits=LIMITS)
     answer = send(server, data)
-    assert re.findall(rb"Status: (\d+)", answer) == [status]
+    assert statuses("fastcgi", answer) == [400]
     assert b"Traceback" not in answer
     ((level, line),) = log.lines
     assert level == "warning" and rule in line
@@ -186,62 +183,80 @@ def test_a_request_that_makes_no_sense_is_refused(serve: Serve, log: Log, name: 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_is_odd_but_allowed_is_answered(serve: Serve, log: Log, name: str) -> None:
-    data, answer = HARMLESS[name]
-    server = serve(echo)
+    wire, data, answer = HARMLESS[name]
+    server = starts(serve, wire)
     with connect(parse_connect(server.url), timeout=PATIENCE) as sock:
         sock.sendall(data)
         assert sock.recv(65536) == answer
-    assert_serves(server)
+    assert_serves(server, wire)
 
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(body_buffer=1)], ids=["buffered", "streamed"])
-def test_a_connection_may_be_cut_at_every_byte(serve: Serve, log: Log, limits: Limits) -> None:
-    server = serve(echo, limits=limits)
+@pytest.mark.parametrize("protocol", ["named", "auto"])
+@pytest.mark.parametrize("wire", SPOKEN)
+def test_a_connection_may_be_cut_at_every_byte(
+    serve: Serve, log: Log, wire: str, protocol: str, limits: Limits
+) -> None:
+    server = starts(serve, wire if protocol == "named" else "auto", tcp=False, limits=limits)
     assert server.worker
-    for count in range(1, len(WHOLE)):
+    for count in range(1, len(WHOLE[wire])):
         with connect(parse_connect(server.url), timeout=PATIENCE) as sock:
-            sock.sendall(WHOLE[:count])
+            sock.sendall(WHOLE[wire][:count])
         lines = log.wait(count=count)
         assert len(lines) == count, lines[count - 1 :]
         assert lines[-1][0] in ("info", "warning")
     until(lambda: server.worker and not server.worker.peers)
-    assert_serves(server)
+    assert_serves(server, wire)
 
 
-def test_a_half_closed_connection_may_be_cut_at_every_byte(serve: Serve, log: Log) -> None:
-    server = serve(echo)
-    for count in range(1, len(WHOLE)):
-        send(server, WHOLE[:count])
+@pytest.mark.parametrize("wire", SPOKEN)
+def test_a_half_closed_connection_may_be_cut_at_every_byte(serve: Serve, log: Log, wire: str) -> None:
+    server = starts(serve, wire, tcp=False)
+    for count in range(1, len(WHOLE[wire])):
+        send(server, WHOLE[wire][:count])
         assert len(log.wait(count=count)) == count
-    assert_serves(server)
+    assert_serves(server, wire)
 
 
-def test_any_byte_may_be_wrong(serve: Serve, log: Log) -> None:
-    server = serve(echo, threads=2, limits=LIMITS)
-    for index in range(len(WHOLE)):
-        for wrong in {0, 1, 0x7F, 0x80, 0xFF} - {WHOLE[index]}:
-            send(server, WHOLE[:index] + bytes([wrong]) + WHOLE[index + 1 :])
+@pytest.mark.parametrize("wire", SPOKEN)
+def test_any_byte_may_be_wrong(serve: Serve, log: Log, wire: str) -> None:
+    server = starts(serve, wire, tcp=False, threads=2, limits=LIMITS)
+    whole = WHOLE[wire]
+    for index in range(len(whole)):
+        for wrong in {0, 1, 0x7F, 0x80, 0xFF} - {whole[index]}:
+            send(server, whole[:index] + bytes([wrong]) + whole[index + 1 :])
     assert [line for level, line in log.lines if level == "error"] == []
-    assert_serves(server)
+    assert_serves(server, wire)
 
 
-def test_noise_harms_nobody(serve: Serve, log: Log) -> None:
-    server = serve(echo, limits=LIMITS)
-    noise = random.Random(1996)
+def noises(wire: str) -> Iterator[bytes]:
+    """What is nearly a request, and what is none."""
+    noise, whole = random.Random(1996), WHOLE[wire]
     for _ in range(100):
-        send(server, noise.randbytes(1000))
-        send(server, BEGIN + b"".join(
+        yield noise.randbytes(1000)
+        yield b"".join(noise.choices([whole[at : at + 8] for at in range(0, len(whole), 8)], k=20))
+        yield bytes(noise.choice([byte] * 50 + [noise.randrange(256)]) for byte in whole)
+        yield BEGIN + b"".join(
             encode_record(noise.randrange(12), noise.randrange(3), noise.randbytes(noise.randrange(30)))
             for _ in range(20)
-        ))  # fmt: skip
+        )
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_noise_harms_nobody(serve: Serve, log: Log, wire: str) -> None:
+    server = starts(serve, wire, tcp=False, limits=LIMITS)
+    speaks = "fastcgi" if wire == "auto" else wire
+    for data in noises(speaks):
+        send(server, data)
     assert [line for level, line in log.lines if level == "error"] == []
-    assert_serves(server)
+    assert_serves(server, speaks)
 
 
-def test_a_fault_on_one_connection_harms_no_other(serve: Serve) -> None:
-    server = serve(echo)
-    with WebServer(server) as client:
-        client.begin(REQUEST_METHOD="POST")
-        send(server, b"noise")
+@pytest.mark.parametrize("wire", SPOKEN)
+def test_a_fault_on_one_connection_harms_no_other(serve: Serve, wire: str) -> None:
+    server = starts(serve, wire)
+    with WebServer(server, **SECRET.get(wire, {})) as client:
+        client.begin(REQUEST_METHOD="POST", CONTENT_LENGTH="4")
+        send(server, b"\xffnoise")
         client.say(RequestBody(b"body", 1), EndOfRequest(1))
         assert client.response().body == b"body"
