@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -181,6 +182,37 @@ def test_serve_stops_at_a_signal_and_removes_its_socket(
         assert client.get().body == b"hello"
     assert started.end(number) == (0, "")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("options", ["", "threads=3", "worker_model='fork'"])
+def test_serve_speaks_a_wire_of_its_own_on_each_socket(start: Start, tmp_path: Path, options: str) -> None:
+    sockets = {wire: tmp_path / wire for wire in ("fastcgi", "scgi", "uwsgi", "ajp", "http")}
+    binds = [f"{wire}://{path}" for wire, path in sockets.items() if wire != "fastcgi"]
+    binds.append(f"unix:{sockets['fastcgi']}")
+    secret = "wire_options={'secret': 's3same'}"
+    started = start(f"{SCRIPT}gateway.serve(application, {binds}, {secret}, {options})\n")
+    server_at(sockets["fastcgi"])
+    for wire, path in sockets.items():
+        known = {"secret": "s3same"} if wire == "ajp" else {}
+        with gateway.Client(f"{wire}://{path}", wire_options=known, timeout=PATIENCE) as client:
+            for _ in range(3):
+                assert client.request("GET", "/")[2] == b"hello"
+    assert started.end() == (0, "")
+    assert not any(path.exists() for path in sockets.values())
+
+
+def test_serve_listens_everywhere_or_nowhere(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="exists and is not a socket"):
+        gateway.serve(hello, [f"unix:{tmp_path}/one", f"scgi://{tmp_path}"])
+    assert not (tmp_path / "one").exists()
+
+
+def test_serve_has_the_usual_port_of_a_wire() -> None:
+    with contextlib.ExitStack() as taken:
+        with contextlib.suppress(OSError):  # somebody else has taken it already
+            taken.enter_context(socket.create_server(("127.0.0.1", 4000)))
+        with pytest.raises(ConfigError, match=r"cannot listen on 127\.0\.0\.1:4000: another program listens there"):
+            gateway.serve(hello, protocol="scgi")
 
 
 def test_serve_gives_signals_back(tmp_path: Path) -> None:

@@ -102,6 +102,71 @@ class TestPlainGunicorn:
             assert "'gateway'" in master.log()
 
 
+class TestWires:
+    """Each bind may name a wire of its own."""
+
+    def ask_all(self, master: Master, urls: list[str]) -> None:
+        for url in urls:
+            assert master.ask(url=url.replace("auto://", "http://"))["version"] == "one"
+
+    @pytest.mark.parametrize("words", [(), ("--threads", "3"), ("--worker-model", "fork")], ids=["1", "3", "fork"])
+    def test_they_are_served_at_once(self, folder: Path, words: tuple[str, ...]) -> None:
+        binds = [f"{wire}://127.0.0.1:0" for wire in ("scgi", "uwsgi", "ajp", "http", "auto")]
+        (folder / "gunicorn.conf.py").write_text(f"bind = {[*binds, '127.0.0.1:0']}")
+        with Master(folder, *words) as master:
+            urls = master.ready().wait_log(r"Listening at: (\S+)").split(",")
+            assert [url.partition(":")[0] for url in urls] == ["scgi", "uwsgi", "ajp", "http", "auto", "fastcgi"]
+            self.ask_all(master, urls)
+
+    def test_gunicorn_speaks_the_wire_that_the_environment_names(self, folder: Path) -> None:
+        with Master(folder, *BIND, program=GUNICORN, env={"GATEWAY_PROTOCOL": "scgi"}) as master:
+            assert master.ready().ask(url=f"scgi://{folder}/s")["version"] == "one"
+
+    def test_gunicorn_opens_no_ajp_to_everybody(self, folder: Path) -> None:
+        env = {"GATEWAY_PROTOCOL": "ajp"}
+        with Master(folder, "-b", "0.0.0.0:0", program=GUNICORN, env=env) as master:
+            assert master.process.wait(PATIENCE) == 1
+            assert "Error: ajp at 0.0.0.0:0 would believe everybody who connects" in master.log()
+            assert "Booting" not in master.log()
+
+    def test_a_reload_may_change_the_wire_of_a_place(self, folder: Path) -> None:
+        (folder / "gunicorn.conf.py").write_text("bind = ['unix:s', 'scgi://unix:other']")
+        with Master(folder) as master:
+            master.ready()
+            inode = master.socket.stat().st_ino
+            write(folder / "gunicorn.conf.py", "bind = ['uwsgi://unix:s', 'unix:other']\nprotocol = 'http'")
+            master.send(signal.SIGHUP)
+            master.ready(workers=2)
+            wait_for(lambda: len(master.workers()) == 1, otherwise=master.log)
+            self.ask_all(master, [f"uwsgi://{folder}/s", f"http://{folder}/other"])
+            assert master.socket.stat().st_ino == inode
+
+    def test_a_reload_does_not_open_ajp_to_everybody(self, folder: Path) -> None:
+        (folder / "gunicorn.conf.py").write_text("bind = ['unix:s']")
+        with Master(folder) as master:
+            master.ready()
+            write(folder / "gunicorn.conf.py", "bind = ['unix:s', 'ajp://:0']")
+            master.send(signal.SIGHUP)
+            master.wait_log("not reloaded: the new code or configuration is broken")
+            assert master.ask()["version"] == "one"
+
+    def test_an_inherited_socket_speaks_the_protocol(self, folder: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(folder / "s"))
+            listener.listen()
+            with Master(folder, "--protocol", "uwsgi", stdin=listener) as master:
+                assert master.ready().ask(url=f"uwsgi://{folder}/s")["version"] == "one"
+
+    def test_an_inherited_socket_opens_no_ajp_to_everybody(self, folder: Path) -> None:
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")  # nobody else shall meet this test
+            listener.bind(("0.0.0.0", 0))
+            listener.listen()
+            with Master(folder, "--protocol", "ajp", stdin=listener) as master:
+                assert master.process.wait(PATIENCE) == 1
+                assert f"Error: ajp at 0.0.0.0:{listener.getsockname()[1]} would believe everybody" in master.log()
+
+
 class TestReload:
     """SIGHUP."""
 
@@ -187,12 +252,12 @@ class TestReload:
 class TestUpgrade:
     """SIGUSR2, and SIGTERM to the old master."""
 
-    def upgrade(self, master: Master) -> int:
+    def upgrade(self, master: Master, *, at: str = r"Listening at: \S+ \((\d+)\)") -> int:
         old = master.pid
         before = len(master.workers())
         master.send(signal.SIGUSR2)
         master.ready(workers=before + 1)
-        new = int(master.wait_log(r"Listening at: \S+ \((\d+)\)", times=2))
+        new = int(master.wait_log(at, times=2))
         assert new != old
         os.kill(old, signal.SIGTERM)
         master.process.wait(PATIENCE)
@@ -221,6 +286,25 @@ class TestUpgrade:
                 assert master.ask()["parent"] == new
                 master.stop()
         assert (folder / "s").exists()
+
+    def test_each_socket_keeps_its_wire(self, folder: Path) -> None:
+        binds = ("-b", "scgi://127.0.0.1:0", "-b", "ajp://localhost:0", "-b", "uwsgi://unix:a b", "-b", "unix:s")
+        with Master(folder, *binds, "--protocol", "http") as master:
+            before = master.ready().wait_log(r"Listening at: (.*) \(")
+            new = self.upgrade(master, at=r"Listening at: .* \((\d+)\)")
+            assert master.wait_log(r"Listening at: (.*) \(", times=2) == before
+            for url in before.replace("unix:", f"unix:{folder}/").split(","):
+                assert master.ask(url=url)["parent"] == new
+            assert master.stop() == 0
+        assert not (folder / "s").exists() and not (folder / "a b").exists()
+
+    def test_a_changed_configuration_may_change_a_wire(self, folder: Path) -> None:
+        (folder / "gunicorn.conf.py").write_text("bind = ['unix:s']")
+        with Master(folder) as master:
+            master.ready()
+            write(folder / "gunicorn.conf.py", "bind = ['scgi://unix:s']")
+            new = self.upgrade(master)
+            assert master.ask(url=f"scgi://{folder}/s")["parent"] == new
 
     def test_broken_code_leaves_the_old_master_in_place(self, folder: Path) -> None:
         with Master(folder, *BIND) as master:

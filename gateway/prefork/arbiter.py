@@ -105,13 +105,11 @@ class Arbiter(GunicornArbiter):  # type: ignore[misc]
         """The lines that it needs, once for each wire."""
         told: set[str] = set()
         for listener in self.LISTENERS:
-            wire = listener.protocol
-            if wire not in told:
-                told.add(wire)
-                address = bound_address(listener.sock, protocol=wire)
-                snippet = self.app.snippet(address, self.options.mount, self.options.wire_options)
-                if snippet:
-                    self.log.info("For the web server:\n%s", snippet)
+            address = bound_address(listener.sock, protocol=listener.protocol)
+            snippet = self.app.snippet(address, self.options.mount, self.options.wire_options)
+            if snippet and address.protocol not in told:
+                told.add(address.protocol)
+                self.log.info("For the web server:\n%s", snippet)
 
     def _configured(self) -> list[tuple[Address, str]]:
         return [self.options.parse(bind) for bind in self.cfg.bind]
@@ -161,6 +159,7 @@ class Arbiter(GunicornArbiter):  # type: ignore[misc]
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 (gunicorn's signature)
         """Stop listening, then end the workers."""
+        self.maybe_promote_master()  # the predecessor may just have ended: then its socket files are ours to remove
         self._close(self.LISTENERS)
         self.LISTENERS = []
         super().stop(graceful)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import os
+import re
 import signal
 import socket
 import stat
@@ -13,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from gateway.client import Client
+from tests.house import ROOT
 from tests.masters import FCGI_RUN, TELLING, Master, environment, run_to_end, wait_for
 
 pytestmark = pytest.mark.usefixtures("nothing_left_over")
@@ -66,6 +70,10 @@ class TestMistakes:
             (["app", "--socket-mode", "rw"], "socket mode 'rw' is not octal; write for example 660"),
             (["app", "--limit-params-size", "big"], "limit params_size is 'big', no number; its default is 262144"),
             (["app", "--limit-params-size", "-1"], "limit params_size is -1; it cannot be negative"),
+            (["app", "-b", "ajp://:8009"], "ajp at 0.0.0.0:8009 would believe everybody who connects: give it a"),
+            (["app", "--secret", "s"], "secret is no option of fastcgi; leave it out, or listen for a wire that takes"),
+            (["app", "-b", "ajp://[::1]", "--packet-size", "7"], "packet_size is 7; AJP knows 8192 to 65536 bytes"),
+            (["app", "--packet-size", "big"], "packet size 'big' is no number of bytes; write for example 65536"),
             (["app", "-c", "absent.py"], "'absent.py' doesn't exist"),
         ],
         ids=lambda value: " ".join(value) or "nothing" if isinstance(value, list) else "",
@@ -92,6 +100,59 @@ class TestMistakes:
         status, _, stderr = run_to_end(folder, "app", "--user", "root", user=NOBODY)
         assert status == 2
         assert "only root may give its workers another --user or --group; leave them out" in stderr
+
+
+class TestOtherWires:
+    """``scgi-run`` and its like."""
+
+    CONSOLE_SCRIPTS = configparser.ConfigParser()
+    CONSOLE_SCRIPTS.read(ROOT / "setup.cfg", "utf-8")
+
+    def run(self, folder: Path, prog: str, *words: str, **env: str) -> str:
+        """What one of the console scripts prints."""
+        scripts = self.CONSOLE_SCRIPTS["options.entry_points"]["console_scripts"]
+        (module, function), *_ = re.findall(rf"^{prog} = (\S+):(\S+)$", scripts, re.MULTILINE)
+        command = [sys.executable, "-c", f"from {module} import {function}; {function}()", *words]
+        done = subprocess.run(command, cwd=folder, env=environment(folder) | env, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    @pytest.mark.parametrize(
+        ("prog", "wire", "port"),
+        [
+            ("fcgi-run", "fastcgi", 9000), ("scgi-run", "scgi", 4000), ("uwsgi-run", "uwsgi", 3031),
+            ("ajp-run", "ajp", 8009),
+        ],
+    )  # fmt: skip
+    def test_each_has_its_wire_and_its_port(self, folder: Path, prog: str, wire: str, port: int) -> None:
+        printed = self.run(folder, prog, "app", "--print-config")
+        assert re.search(rf"^protocol +=  *{wire}$", printed, re.MULTILINE)
+        assert re.search(rf"^bind +=  *\['127\.0\.0\.1:{port}'\]$", printed, re.MULTILINE)
+        told = " ".join(self.run(folder, prog, "--help").split())
+        assert told.startswith(f"usage: {prog} [OPTIONS] TARGET")
+        assert f"GATEWAY_PROTOCOL. [{wire}]" in told
+        assert f"Can be repeated. [['127.0.0.1:{port}']]" in told
+
+    def test_the_environment_and_the_command_line_may_say_otherwise(self, folder: Path) -> None:
+        printed = self.run(folder, "scgi-run", "app", "--print-config", GATEWAY_PROTOCOL="http")
+        assert "['127.0.0.1:8000']" in printed
+        printed = self.run(folder, "scgi-run", "app", "--print-config", "--protocol", "ajp", GATEWAY_PROTOCOL="http")
+        assert "['127.0.0.1:8009']" in printed
+
+    def test_a_secret_is_asked_for(self, folder: Path) -> None:
+        binds = ("-b", "ajp://unix:s", "-b", "auto://unix:any", "--log-level", "debug")
+        with Master(folder, *binds, env={"GATEWAY_SECRET": "s3same"}) as master:
+            master.ready()
+            for path in ("s", "any"):
+                url = f"ajp://{folder}/{path}"
+                with Client(url, wire_options={"secret": "s3same"}) as knows, Client(url) as guesses:
+                    assert knows.request("GET", "/")[0] == "200 OK"
+                    assert guesses.request("GET", "/")[0] == "403 Forbidden"
+            assert "secret: (hidden)" in master.log() and "s3same" not in master.log()
+
+    def test_named_web_servers_need_no_secret(self, folder: Path) -> None:
+        env = {"FCGI_WEB_SERVER_ADDRS": "127.0.0.1"}
+        assert run_to_end(folder, "app", "-b", "ajp://0.0.0.0:0", "--check-config", env=env) == (0, "", "")
 
 
 class TestTargets:
@@ -153,6 +214,16 @@ class TestConfiguration:
         assert printed["limit_params_count"] == "7"
         assert printed["bind"] == "['127.0.0.1:9000']"
 
+    def test_the_secret_is_shown_nowhere(self, folder: Path) -> None:
+        words = ["app", "-b", "ajp://127.0.0.1"]
+        assert self.printed(folder, *words, "--secret", "s3same")["secret"] == "(hidden)"
+        assert self.printed(folder, *words, GATEWAY_SECRET="s3same")["secret"] == "(hidden)"
+        assert "GATEWAY_SECRET. [(hidden)]" in run_to_end(folder, "--help", env={"GATEWAY_SECRET": "s3same"})[1]
+
+    def test_a_secret_in_the_environment_is_for_whoever_takes_it(self, folder: Path) -> None:
+        secret = {"GATEWAY_SECRET": "s3same", "GATEWAY_PACKET_SIZE": "9000"}
+        assert run_to_end(folder, "app", "--check-config", env=secret) == (0, "", "")
+
     def test_every_setting_is_an_environment_variable(self, folder: Path) -> None:
         gunicorns = "--workers 3 --protocol fastcgi"
         printed = self.printed(
@@ -197,6 +268,18 @@ class TestListening:
             assert urls[0] == "fastcgi://unix:s"
             assert master.ask() != master.ask("/x")
             assert all(master.ask(url=url)["version"] == "one" for url in urls[1:])
+
+    def test_each_wire_is_told_to_the_web_server_once(self, folder: Path) -> None:
+        nobody_gets_there = f"scgi://unix:@gateway-test-{os.getpid()}"
+        binds = ["unix:s", "127.0.0.1:0", nobody_gets_there, "scgi://127.0.0.1:0", "http://unix:h", "unix:t"]
+        with Master(folder, *(word for bind in binds for word in ("-b", bind))) as master:
+            log = master.ready().log()
+        assert re.findall(r"^    (\w+_pass)", log, re.MULTILINE) == ["fastcgi_pass", "scgi_pass", "proxy_pass"]
+        assert log.count("For the web server:\n") == 3
+
+    def test_an_abstract_socket_is_not_told_to_web_servers(self, folder: Path) -> None:
+        with Master(folder, "-b", f"unix:@gateway-test-{os.getpid()}") as master:
+            assert "For the web server" not in master.ready().log()
 
     def test_sigterm_ends_an_idle_server_within_a_second_and_leaves_nothing(self, folder: Path) -> None:
         with Master(folder, "-b", "unix:s", "-w", "2", "--threads", "2") as master:
