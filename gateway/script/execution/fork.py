@@ -101,7 +101,7 @@ class Fork:
                     return interpreter.fork(request, stdin=stdin)
                 except EOFError:
                     self._bury(key, interpreter)
-                except ChildProcessError:
+                except OSError:
                     break
         return self._spawn.start(program, stdin=stdin)  # which tells why, if the script cannot be started at all
 
@@ -229,18 +229,20 @@ class Interpreter:
             raise EOFError from error
 
     def _wait_for_begin(self, lease: socket.socket) -> int:
-        """The child's number.  The lease ends without one if the child could not begin, or nobody was there to fork."""
+        """The child's number, which is not the first that the lease says if the child could not begin."""
         lease.settimeout(START_WITHIN)
         try:
-            pid: int = forker.receive(lease)[0]
+            said, _ = forker.receive(lease)
         except (EOFError, ConnectionResetError) as error:
             poller = select.poll()
             poller.register(self._control, select.POLLIN)
             if poller.poll(0):
                 raise EOFError from error
             raise OSError from error
+        if not isinstance(said, int):
+            raise OSError
         lease.setblocking(False)
-        return pid
+        return said
 
     def kill(self) -> int:
         """End it now; its returncode, which may be an older one."""
@@ -283,7 +285,7 @@ class Child:
         """Its returncode once it has ended; its number may then be another's."""
         if self.returncode is None:
             try:
-                self.returncode, _ = forker.receive(self._lease)
+                (self.returncode,), _ = forker.receive(self._lease)
             except BlockingIOError:
                 return None
             except (EOFError, ConnectionResetError):
@@ -334,4 +336,4 @@ def _named_interpreter(path: str, version: Version) -> tuple[str, ...]:
     line = first_line(path)
     if not line.startswith(b"#!"):
         return ("",)
-    return tuple(os.fsdecode(line[2:].rstrip(b"\n").strip(b" \t")).split(maxsplit=1))
+    return tuple(re.split(r"[ \t]+", os.fsdecode(line[2:].rstrip(b"\n").strip(b" \t")), maxsplit=1))

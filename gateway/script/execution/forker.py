@@ -5,8 +5,8 @@ a socket: so it imports nothing of this package, and little else, because each s
 is four bytes of length and a value in marshal's format 2, which all Pythons share.
 
 Each request comes with descriptors: its lease, stdout, stderr, and stdin if there is a body.  Over the lease the child
-says that it has begun, and this process how it ended; a lease that the other side gives up ends the script.  A child is
-reaped only then, so that nobody can signal another process that was given the same number.
+says its number when it begins, and this process its status in a list when it has ended; a lease that the other side
+gives up ends the script.  A child is reaped only then, so that nobody can signal another one that got its number.
 """
 
 from __future__ import annotations
@@ -65,8 +65,10 @@ class Script:
             return exit_status(end)
         except BaseException as error:
             ours = error.__traceback__
-            return report(error.with_traceback(ours and ours.tb_next))
-        return 0
+            uncaught = error.with_traceback(ours and ours.tb_next)
+        else:
+            return 0
+        return report(uncaught)  # here, where no exception is being handled, as the interpreter does
 
     def new_module(self) -> ModuleType:
         """A ``__main__`` in which nothing has run."""
@@ -101,7 +103,8 @@ def report(error: BaseException) -> int:
         return exit_status(end)
     except BaseException as another:
         print("Error in sys.excepthook:", file=sys.stderr)
-        sys.__excepthook__(type(another), another, another.__traceback__)
+        ours = another.__traceback__
+        sys.__excepthook__(type(another), another.with_traceback(ours and ours.tb_next), None)
         print("\nOriginal exception was:", file=sys.stderr)
         sys.__excepthook__(type(error), error, error.__traceback__)
     return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
@@ -110,9 +113,10 @@ def report(error: BaseException) -> int:
 def text_stream(fd: int, name: str, *, like: Any) -> io.TextIOWrapper:
     """A new ``sys.stdin``, ``sys.stdout`` or ``sys.stderr`` over a descriptor, with the properties of another one."""
     mode = "r" if name == "<stdin>" else "w"
-    binary: Any = open(fd, mode + "b", 0 if like.write_through else -1, closefd=False)
+    unbuffered = like.write_through and mode == "w"
+    binary: Any = open(fd, mode + "b", 0 if unbuffered else -1, closefd=False)
     getattr(binary, "raw", binary).name = name
-    text = io.TextIOWrapper(binary, like.encoding, like.errors, "\n", name == "<stderr>", like.write_through)
+    text = io.TextIOWrapper(binary, like.encoding, like.errors, "\n", like.line_buffering, like.write_through)
     text.mode = mode  # type: ignore[misc]
     return text
 
@@ -141,7 +145,8 @@ def flush(stream: Any) -> int:
         return 0  # detached: whoever has the buffer now flushes it
     except Exception as error:
         if stream is not sys.stderr:
-            print(f"Exception ignored in: {stream!r}\n{type(error).__name__}: {error}", file=sys.stderr)
+            name = getattr(stream, "name", stream)
+            print(f"Exception ignored on flushing {name}:\n{type(error).__name__}: {error}", file=sys.stderr)
         return 120
     return 0
 
@@ -149,8 +154,8 @@ def flush(stream: Any) -> int:
 def finish(kept: set[str]) -> int:
     """End as the interpreter does, but take down only what the script made; 120 if output was lost, else 0.
 
-    Threads are waited for, exit handlers run, and then what the script holds is let go, so that files it left open are
-    written.  ``kept`` are the modules that were there before it.
+    Threads are waited for, exit handlers run, files left open are written, objects go.  ``kept`` are the modules that
+    were there before the script.
     """
     threading: Any = sys.modules.get("threading")
     if threading is not None:
@@ -162,8 +167,10 @@ def finish(kept: set[str]) -> int:
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
     for name in sys.modules.keys() - kept | {"__main__"}:
         sys.modules.pop(name, None)
+    for stream in [thing for thing in gc.get_objects() if issubclass(type(thing), io.TextIOWrapper)]:
+        flush(stream)  # the collector may take its buffer first
     gc.collect()
-    return flush(sys.stdout) or status
+    return status or flush(sys.stdout)
 
 
 def encode(value: Any) -> bytes:
@@ -296,7 +303,7 @@ class Forker:
             if not run.ended and (end := os.waitid(os.P_PID, run.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)):
                 run.ended = True
                 try:
-                    os.write(run.lease, encode(end.si_status if end.si_code == os.CLD_EXITED else -end.si_status))
+                    os.write(run.lease, encode([end.si_status if end.si_code == os.CLD_EXITED else -end.si_status]))
                 except OSError:
                     continue  # the lease is given up, which we shall read next
 
