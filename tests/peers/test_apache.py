@@ -10,6 +10,7 @@ import pytest
 
 from tests.peers.frontends.checks import (
     PATHS,
+    Addresses,
     Bodies,
     Cuts,
     CutsOfKnownLength,
@@ -28,7 +29,7 @@ UNTOLD = {"ProxyFCGIBackendType": "#", "ProxyFCGISetEnvIf": "#"}
 """mod_proxy_fcgi as most sites have it: nobody tells it what SCRIPT_NAME and PATH_INFO are."""
 
 
-class TestCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsOfKnownLength):
+class TestCGI(Requests, Addresses, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsOfKnownLength):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path) -> Iterator[Site]:
@@ -61,7 +62,7 @@ class TestHtaccess(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, St
         assert site.get("/app/style.css").body == b"body { }\n"
 
 
-class TestFcgid(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming):
+class TestFcgid(Requests, Addresses, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming):
     """mod_fcgid starts the program; see below for what it makes of a response cut short."""
 
     @pytest.fixture(scope="class")
@@ -86,7 +87,9 @@ class TestCollectingFcgid(Cuts):
             yield site
 
 
-class TestProxyToASocket(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, Cuts):
+class TestProxyToASocket(
+    Requests, Addresses, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, Cuts, KeptConnections
+):  # fmt: skip
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
@@ -95,7 +98,7 @@ class TestProxyToASocket(Requests, Bodies, LongBodiesInChunks, Responses, ErrorL
 
 
 class TestProxyToAPort(
-    Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, Cuts, KeptConnections
+    Requests, Addresses, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, Cuts, KeptConnections
 ):  # fmt: skip
     @pytest.fixture(scope="class")
     @classmethod

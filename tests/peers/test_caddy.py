@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.frontends.checks import (
+    Addresses,
     Bodies,
     CutsOfKnownLength,
     LongBodiesInChunks,
@@ -21,7 +22,7 @@ from tests.peers.frontends.checks import (
 from tests.peers.frontends.servers import Site, Worker, caddy
 
 
-class TestHTTP(Requests, Bodies, LongBodiesInChunks, Responses, Streaming, CutsOfKnownLength):
+class TestHTTP(Requests, Addresses, Bodies, LongBodiesInChunks, Responses, Streaming, CutsOfKnownLength):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.protocols.fastcgi import BEGIN_REQUEST, GET_VALUES, GET_VALUES_RESULT, STDOUT, decode_pairs
 from tests.peers.frontends.checks import (
+    Addresses,
     Bodies,
     Cuts,
     ErrorLog,
@@ -31,7 +32,7 @@ def at(socket: Path) -> dict[str, str]:
     return {"unix@/run/hello.sock": f"unix@{socket}"}
 
 
-class TestKeptConnections(Requests, Bodies, Responses, ErrorLog, Streaming, Cuts, KeptConnections):
+class TestKeptConnections(Requests, Addresses, Bodies, Responses, ErrorLog, Streaming, Cuts, KeptConnections):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:

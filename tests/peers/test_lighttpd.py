@@ -10,6 +10,7 @@ import pytest
 
 from tests.house import ROOT
 from tests.peers.frontends.checks import (
+    Addresses,
     Bodies,
     CutsOfKnownLength,
     CutsWhileStreaming,
@@ -25,7 +26,7 @@ from tests.peers.frontends.servers import APP, Site, Worker, fcgi_run, lighttpd
 PROGRAM = {"/srv/hello/hello.py": str(APP)}
 
 
-class TestCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsOfKnownLength):
+class TestCGI(Requests, Addresses, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsOfKnownLength):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path) -> Iterator[Site]:
@@ -33,7 +34,7 @@ class TestCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streami
             yield site
 
 
-class TestFastCGI(Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsWhileStreaming):
+class TestFastCGI(Requests, Addresses, Bodies, LongBodiesInChunks, Responses, ErrorLog, Streaming, CutsWhileStreaming):
     @pytest.fixture(scope="class")
     @classmethod
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:

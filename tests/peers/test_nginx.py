@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.peers.frontends.checks import (
+    Addresses,
     Bodies,
     Cuts,
     ErrorLog,
@@ -35,7 +36,7 @@ def at(worker: Worker) -> dict[str, str]:
 
 
 class TestKeptConnectionsToASocket(
-    Requests, Bodies, LongBodiesInChunks, Responses, ErrorLog, Cuts, KeptConnections
+    Requests, Addresses, Bodies, LongBodiesInChunks, Responses, ErrorLog, Cuts, KeptConnections
 ):  # fmt: skip
     @pytest.fixture(scope="class")
     @classmethod
