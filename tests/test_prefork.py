@@ -496,7 +496,7 @@ class TestLogs:
             pid = next(iter(re.findall(r"<(\d+)>", text)))
         parts = text.strip("<>\n").split("|")
         assert parts[:13] == [
-            "192.0.2.7", "-", "user", "POST /a%20b?0.01 HTTP/1.0", "200", "POST", "/a b", "0.01", "HTTP/1.0",
+            "192.0.2.7", "-", "user", "POST /a%20b?0.01 HTTP/1.1", "200", "POST", "/a b", "0.01", "HTTP/1.1",
             str(size), str(size), "/from", "tester",
         ]  # fmt: skip
         assert parts[13:18] == [f"<{pid}>", "seen", "text/plain", "telling", "POST"]
