@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STDERR_TAIL = 4096
 """Bytes of stderr kept for ScriptError; a longer line is reported in pieces."""
 
+_Connection = connection_class("cgi")
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -45,7 +46,7 @@ class Answer:
         self._left: int | None = None  # bytes of the body that Content-Length still promises
         self._size = 0
         self._limit = limits.output_size
-        self._connection = connection_class("cgi")(WEB_SERVER, limits=limits)
+        self._connection = _Connection(WEB_SERVER, limits=limits)
         self._connection.send(Request(params))
 
     def receive(self, data: bytes) -> None:

@@ -31,6 +31,7 @@ KILL_AFTER = 1.0
 EXIT_WITHIN = 0.5
 """Seconds for which the end of a response waits to learn how the program ended."""
 
+_NONE = -1
 _STDIN, _STDOUT, _STDERR, _EXIT = "stdin", "stdout", "stderr", "exit"
 
 
@@ -57,7 +58,7 @@ class Run:
         self._complete = False
         self._poll = select.poll()
         self._open: dict[int, str] = {}
-        self._exit: int | None = None  # a descriptor that tells of the end of the process; -1: there is none
+        self._exit: int | None = None  # a descriptor that tells of the end of the process
         for name, pipe in ((_STDIN, process.stdin), (_STDOUT, process.stdout), (_STDERR, process.stderr)):
             if pipe is not None:
                 self._watch(name, pipe.fileno(), select.POLLOUT if name is _STDIN else select.POLLIN)
@@ -137,15 +138,15 @@ class Run:
     def _move(self, seconds: float) -> None:
         """Wait up to some seconds, then move what can be moved."""
         ready = self._poll.poll(None if seconds == math.inf else seconds * 1000)
-        names = [self._open[descriptor] for descriptor, _ in ready]
+        names = {self._open[descriptor]: mask for descriptor, mask in ready}
         if _STDERR in names:
-            data = self._read(self._process.stderr)
+            data = self._read(self._process.stderr, names[_STDERR])
             if data:
                 self._answer.stderr.write(data)
             else:
                 self._drop(_STDERR)
         if _STDOUT in names:
-            data = self._read(self._process.stdout)
+            data = self._read(self._process.stdout, names[_STDOUT])
             if self._answer.wanted:  # a program must not go on for ever with a body that nobody reads
                 self._moved_at = time.monotonic()
             if not data:
@@ -160,9 +161,9 @@ class Run:
             self._drop(_EXIT)
 
     @staticmethod
-    def _read(pipe: Pipe | None) -> bytes:
+    def _read(pipe: Pipe | None, mask: int) -> bytes:
         assert pipe is not None  # it was ready
-        return os.read(pipe.fileno(), BLOCK)
+        return os.read(pipe.fileno(), BLOCK) if mask & select.POLLIN else b""
 
     def _feed(self) -> None:
         assert self._process.stdin is not None  # it was ready
@@ -181,28 +182,31 @@ class Run:
         """Whether the program ends by itself within some seconds; its stderr is moved meanwhile."""
         deadline = time.monotonic() + seconds
         pause = 0.0005
-        while self._process.poll() is None:
+        while self._sees_exit() or self._process.poll() is None:
             left = deadline - time.monotonic()
             if left <= 0:
-                return False
-            if self._sees_exit():
+                return self._process.poll() is not None
+            if self._exit != _NONE:
                 self._move(left)
             else:
                 self._move(min(pause, left))
                 pause = min(pause * 2, 0.05)
-        # Once: a pipe holds no more than a block of the program's own, but a child of it may go on for ever.
-        self._move(0)
+        if _STDERR in self._open.values():
+            # Once: a pipe holds no more than a block of the program's own, but a child of it may go on for ever.
+            self._move(0)
         return True
 
     def _sees_exit(self) -> bool:
-        """Whether poll(2) will tell when the process ends (Linux)."""
+        """Whether poll(2) will tell when the process ends (Linux), and it has not."""
         if self._exit is None:
-            try:
-                self._exit = os.pidfd_open(self._process.pid)
-                self._watch(_EXIT, self._exit, select.POLLIN)
-            except (AttributeError, OSError):
-                self._exit = -1
-        return self._exit >= 0
+            self._exit = _NONE
+            if self._process.returncode is None:
+                try:
+                    self._exit = os.pidfd_open(self._process.pid)
+                    self._watch(_EXIT, self._exit, select.POLLIN)
+                except (AttributeError, OSError):
+                    pass  # then we look again and again
+        return self._exit != _NONE
 
     def close(self) -> None:
         """Called by the WSGI server, always (PEP 3333): what is not complete is ended, what is may end by itself."""
@@ -212,6 +216,9 @@ class Run:
 
     def abort(self) -> None:
         """End the process group of a program that still runs; let go of everything."""
+        ended, self._ended = self._ended, None
+        if ended is None:
+            return
         try:
             if self._process.returncode is None:
                 self._kill()
@@ -221,9 +228,7 @@ class Run:
             for name in (_STDIN, _STDOUT, _STDERR, _EXIT):
                 self._drop(name)
             self._body.close()
-            ended, self._ended = self._ended, None
-            if ended is not None:
-                ended()
+            ended()
 
     def _kill(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -260,9 +265,9 @@ class Run:
             pipe: Pipe | None = getattr(self._process, name)
             if pipe is not None:
                 pipe.close()
-        elif self._exit is not None and self._exit >= 0:
+        elif self._exit is not None and self._exit != _NONE:
             os.close(self._exit)
-            self._exit = -1
+            self._exit = _NONE
 
     def _fault(self, message: str, status_hint: str = "502 Bad Gateway") -> ScriptError:
         """The error to raise, once the program is gone and its last words are known."""

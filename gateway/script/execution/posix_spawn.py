@@ -8,7 +8,6 @@ second by these, and 1700 by this.
 from __future__ import annotations
 
 import ctypes
-import io
 import os
 import signal
 
@@ -24,6 +23,25 @@ _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)
 """Signals that Python ignores, and its children should not (as subprocess has it)."""
 
 
+class Pipe:
+    """Our end of a pipe.  A file object would ask the system for more, and let go of the interpreter's lock for it."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def fileno(self) -> int:
+        """The descriptor, -1 once it is closed."""
+        return self._descriptor
+
+    def close(self) -> None:
+        """Close it, once."""
+        if self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
+
+
 class Spawned:
     """A process that was started."""
 
@@ -31,9 +49,9 @@ class Spawned:
 
     def __init__(self, pid: int, stdin: int, stdout: int, stderr: int) -> None:
         self.pid = pid
-        self.stdin = io.FileIO(stdin, "wb") if stdin >= 0 else None
-        self.stdout = io.FileIO(stdout, "rb")
-        self.stderr = io.FileIO(stderr, "rb")
+        self.stdin = Pipe(stdin) if stdin >= 0 else None
+        self.stdout = Pipe(stdout)
+        self.stderr = Pipe(stderr)
         self.returncode: int | None = None
 
     def __repr__(self) -> str:
@@ -56,8 +74,8 @@ class Spawner:
     """The C library's functions, and what all calls have in common.  Raises AttributeError where they are not."""
 
     def __init__(self) -> None:
-        library = ctypes.CDLL(None)
-        self._spawn = library.posix_spawn
+        self._spawn = ctypes.CDLL(None).posix_spawn
+        library = ctypes.PyDLL(None)  # keeps the lock: these take no time, and to get it back may take some
         self._init = library.posix_spawn_file_actions_init
         self._dup2 = library.posix_spawn_file_actions_adddup2
         self._open = library.posix_spawn_file_actions_addopen
