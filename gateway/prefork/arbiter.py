@@ -75,7 +75,7 @@ class Arbiter(GunicornArbiter):  # type: ignore[misc]
         super().setup(app)
         if self.cfg.bind != before:
             self._rebind(before)
-        wires = dict(self._configured())
+        wires = dict(self._configured())  # a place may be kept, and speak another wire from now on
         for listener in self.LISTENERS:
             listener.protocol = wires.get(listener.address, listener.protocol)
 
@@ -136,10 +136,11 @@ class Arbiter(GunicornArbiter):  # type: ignore[misc]
 
     def _rebind(self, before: list[str]) -> None:
         """A reload changed --bind: keep what stays, or everything if something new cannot be bound."""
+        wires = dict(self._configured())
         kept = {listener.address: listener for listener in self.LISTENERS}
         fresh: dict[Address, Listener] = {}
         try:
-            for address, wire in self._configured():
+            for address, wire in wires.items():
                 if address not in kept:
                     fresh[address] = self._listen(address, wire)
         except ConfigError as error:
@@ -147,7 +148,7 @@ class Arbiter(GunicornArbiter):  # type: ignore[misc]
             self.cfg.set("bind", before)
             self.log.error("%s; the sockets stay as they were", error)
             return
-        self.LISTENERS = [fresh.get(address) or kept.pop(address) for address, _ in self._configured()]
+        self.LISTENERS = [fresh.get(address) or kept.pop(address) for address in wires]
         self._close(list(kept.values()))
         self.log.info("Listening at: %s", ",".join(map(str, self.LISTENERS)))
 
