@@ -45,9 +45,11 @@ def explain_start(error: OSError, *, path: str, interpreter: Sequence[str], cwd:
         what = "the request is longer than the system lets an environment be"
     elif error.filename == cwd:
         what = f"it cannot be started in {cwd} ({error.strerror}): let this user enter that directory, or pass cwd="
+    elif what := diagnose(path, interpreter=interpreter):
+        pass  # the file itself tells
     elif error.errno == errno.ENOEXEC:
-        what = explain_line_ends(path) or _NO_PROGRAM
-    elif not (what := diagnose(path, interpreter=interpreter)):
+        what = _NO_PROGRAM
+    else:
         what = f"it cannot be started ({error.strerror}): look for a missing loader (file {path}) or a noexec mount"
     return ScriptError(f"{path}: {what}", status_hint=status)
 

@@ -6,7 +6,6 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +16,13 @@ from gateway.errors import ConfigError
 from gateway.limits import Limits
 from gateway.script import CGIScript
 from tests.house import ROOT
+from tests.script.conftest import Program
 from tests.wsgi_calls import ask
 
 pytestmark = pytest.mark.usefixtures("nothing_left_over")
 
 CHUNKED: dict[str, Any] = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
 DUMP = ROOT / "tests" / "programs" / "dump.py"
-
-Program = Callable[..., Path]
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    """Writes a shell script for one test."""
-
-    def write(text: str, *, name: str = "program.cgi") -> Path:
-        path = tmp_path / name
-        path.write_text(f"#!/bin/sh\n{text}\n")
-        path.chmod(0o755)
-        return path
-
-    return write
 
 
 def dumping(path: str | Path = DUMP, **options: Any) -> CGIScript:

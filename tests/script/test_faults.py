@@ -36,8 +36,20 @@ BROKEN = {
     "bad status": (SH + b"echo Status: fine; echo", "502", "status 'fine' does not begin with three digits"),
     "no final status": (SH + b"echo Status: 100 Continue; echo", "502", "'100 Continue' is no final answer"),
     "bad length": (SH + b"echo Content-Length: many; echo", "502", "Content-Length 'many' is not a number"),
+    "import error": (
+        SH + b"echo \"ModuleNotFoundError: No module named 'cgi'\" >&2; exit 1", "502",
+        "import error: its Python lacks cgi, as 3.13 does: pip install legacy-cgi",
+    ),
+    "import error in Perl": (
+        SH + b"echo \"Can't locate CGI.pm in @INC (@INC ...) at x line 1.\" >&2; exit 2", "502",
+        "status 2 before its head was whole; import error: its Perl lacks CGI.pm: install it",
+    ),
+    "env finds nothing": (
+        b"#!/usr/bin/env no-perl\n", "502", "127 before its head was whole; its interpreter no-perl is missing"
+    ),
+    "no name after #!": (b"#!\n", "500", "its first line names no interpreter after #!"),
     "chunked": (SH + b"echo Transfer-Encoding: chunked; echo", "502", "let it write the body as it is"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "status", "logged"), BROKEN.values(), ids=BROKEN)
