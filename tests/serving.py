@@ -30,7 +30,7 @@ from gateway.events import (
     ResponseBody,
 )
 from gateway.events import Response as Head
-from gateway.protocols import connection_class
+from gateway.protocols import WIRES, connection_class
 from gateway.testing import Server, serve_in_process, serve_in_thread
 from tests.leftovers import Leftovers
 
@@ -39,6 +39,14 @@ PARAMS = {
     "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/", "QUERY_STRING": "", "SERVER_PROTOCOL": "HTTP/1.1",
     "SERVER_NAME": "localhost", "SERVER_PORT": "80",
 }  # fmt: skip
+WORKERS: dict[str, dict[str, Any]] = {
+    "threads=1": {},
+    "threads=4": {"threads": 4},
+    "fork": {"worker_model": "fork"},
+}
+"""Every kind of worker, as options of a server."""
+SPOKEN = [wire for wire in WIRES if wire != "auto"]
+"""The wires, but for the one that is any of them."""
 PATIENCE = 5.0
 """Seconds until something that should happen is taken not to."""
 

@@ -34,15 +34,12 @@ from tests.malformed import (
     pack,
     params,
 )
-from tests.serving import PATIENCE, Log, Serve, WebServer, echo, until, whole_request
+from tests.serving import PATIENCE, SPOKEN, WORKERS, Log, Serve, WebServer, echo, until, whole_request
 
 LIMITS = Limits(params_size=PARAMS_SIZE, params_count=PARAMS_COUNT)
-SPOKEN = [wire for wire in WIRES if wire != "auto"]
-SECRET: dict[str, dict[str, Any]] = {"ajp": {"secret": KNOWN_SECRET}}
-"""The options of each wire, at both of its ends."""
-OPTIONS: dict[str, dict[str, Any]] = SECRET | {"auto": {"options": SECRET}}
+OPTIONS: dict[str, dict[str, Any]] = {wire: {"secret": KNOWN_SECRET} for wire in ("ajp", "auto")}
+"""The options of a wire, at both of its ends."""
 
-WORKERS: list[dict[str, Any]] = [{"threads": 1}, {"threads": 2}, {"worker_model": "fork"}]
 SPEAKER = {"fastcgi": "FastCGI", "scgi": "SCGI", "uwsgi": "uwsgi", "ajp": "AJP", "http": "HTTP", "auto": "auto"}
 """What begins a wire's complaints."""
 
@@ -135,16 +132,16 @@ def assert_refuses(server: Server, log: Log, bad: Malformed) -> None:
 
 def assert_serves(server: Server, wire: str = "fastcgi") -> None:
     """The next request on another connection has its answer."""
-    with WebServer(server, wire=wire, **SECRET.get(wire, {})) as client:
+    with WebServer(server, wire=wire, **OPTIONS.get(wire, {})) as client:
         assert client.get(b"body").body == b"body"
 
 
-@pytest.mark.parametrize("worker", WORKERS, ids=str)
+@pytest.mark.parametrize("worker", WORKERS)
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_broken_rule_ends_the_connection(
-    serve: Serve, log: Log, subtests: pytest.Subtests, wire: str, worker: dict[str, Any]
+    serve: Serve, log: Log, subtests: pytest.Subtests, wire: str, worker: str
 ) -> None:
-    server = starts(serve, wire, limits=LIMITS, **worker)
+    server = starts(serve, wire, limits=LIMITS, **WORKERS[worker])
     for bad in MALFORMED:
         if bad.wire == wire:
             with subtests.test(bad.name):
@@ -255,7 +252,7 @@ def test_noise_harms_nobody(serve: Serve, log: Log, wire: str) -> None:
 @pytest.mark.parametrize("wire", SPOKEN)
 def test_a_fault_on_one_connection_harms_no_other(serve: Serve, wire: str) -> None:
     server = starts(serve, wire)
-    with WebServer(server, **SECRET.get(wire, {})) as client:
+    with WebServer(server, **OPTIONS.get(wire, {})) as client:
         client.begin(REQUEST_METHOD="POST", CONTENT_LENGTH="4")
         send(server, b"\xffnoise")
         client.say(RequestBody(b"body", 1), EndOfRequest(1))

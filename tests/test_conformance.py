@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import webtest.lint
@@ -13,22 +12,13 @@ import webtest.lint
 from gateway.address import connect, parse_connect
 from gateway.client import Client
 from gateway.events import EndOfRequest, EndOfResponse, Request, Response, ResponseBody
-from gateway.protocols import WIRES
 from gateway.script import CGIScript
 from gateway.testing import ConnectionPair, serve_in_process, wire_app
 from gateway.testing.conformance import CONFORMANCE, cases_for, make_application, run_conformance
 from tests.house import ROOT
 from tests.leftovers import Leftovers
 from tests.requirements import require_module
-from tests.serving import PATIENCE, PLAIN, Serve, echo, hello, until
-
-WORKERS: dict[str, dict[str, Any]] = {
-    "threads=1": {},
-    "threads=4": {"threads": 4},
-    "fork": {"worker_model": "fork"},
-}
-"""A server of each kind, as options of :func:`gateway.entry.build_worker`."""
-SPOKEN = [wire for wire in WIRES if wire != "auto"]
+from tests.serving import PATIENCE, PLAIN, SPOKEN, WORKERS, Serve, echo, hello, until
 
 SCRIPT = f"""\
 #!{sys.executable}

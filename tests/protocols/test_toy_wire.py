@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -32,7 +31,7 @@ from gateway.testing import ConnectionPair
 from gateway.testing.conformance import cases_for, make_application, run_conformance
 from tests import house
 from tests.masters import Master
-from tests.serving import PATIENCE, PLAIN, Log, Serve, echo, until
+from tests.serving import PATIENCE, PLAIN, WORKERS, Log, Serve, echo, until
 from tests.toy_wire import Connection, netstring
 from tests.wsgi_calls import ask
 
@@ -55,9 +54,9 @@ def test_nothing_of_ours_knows_it() -> None:
     assert [module for module, source in house.modules() if "toy" in source] == []
 
 
-@pytest.mark.parametrize("worker", [{}, {"threads": 4}, {"worker_model": "fork"}], ids=str)
-def test_every_worker_conforms(serve: Serve, worker: dict[str, Any]) -> None:
-    with Client(serve(make_application(), protocol="toy", **worker).url) as client:
+@pytest.mark.parametrize("worker", WORKERS)
+def test_every_worker_conforms(serve: Serve, worker: str) -> None:
+    with Client(serve(make_application(), protocol="toy", **WORKERS[worker]).url) as client:
         assert str(client.address).startswith("toy://")
         run_conformance(client, cases_for("toy"))
 

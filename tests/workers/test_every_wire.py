@@ -12,16 +12,12 @@ import pytest
 
 from gateway.events import EndOfResponse, ErrorOutput, RequestBody
 from gateway.limits import Limits
-from gateway.protocols import WIRES
 from gateway.testing.applications import BIG, PLAIN, breaks_off, fails_at_first, gives, raises, returns
 from gateway.workers import threads as threads_module
-from tests.serving import PATIENCE, Log, Serve, WebServer, echo, hello, whole_request
+from tests.serving import PATIENCE, SPOKEN, WORKERS, Log, Serve, WebServer, echo, hello, whole_request
 
-SPOKEN = [wire for wire in WIRES if wire != "auto"]
 ON_EVERY_WIRE = pytest.mark.parametrize("wire", SPOKEN)
-BY_EVERY_WORKER = pytest.mark.parametrize(
-    "worker", [{"threads": 1}, {"threads": 2}, {"worker_model": "fork"}], ids=["threads=1", "threads=2", "fork"]
-)
+BY_EVERY_WORKER = pytest.mark.parametrize("worker", WORKERS)
 
 
 @pytest.fixture(autouse=True)
@@ -58,8 +54,8 @@ class Endless:
 
 @ON_EVERY_WIRE
 @BY_EVERY_WORKER
-def test_a_request_may_come_byte_by_byte(serve: Serve, wire: str, worker: dict[str, Any]) -> None:
-    with WebServer(serve(echo, protocol=wire, **worker)) as client:
+def test_a_request_may_come_byte_by_byte(serve: Serve, wire: str, worker: str) -> None:
+    with WebServer(serve(echo, protocol=wire, **WORKERS[worker])) as client:
         for byte in client.encode(*whole_request(b"body")):
             client.sock.sendall(bytes([byte]))
         assert client.response().body == b"body"
@@ -77,8 +73,8 @@ def test_slow_clients_hold_no_thread(serve: Serve, wire: str) -> None:
 
 @ON_EVERY_WIRE
 @BY_EVERY_WORKER
-def test_a_request_that_stands_still_is_ended(serve: Serve, log: Log, wire: str, worker: dict[str, Any]) -> None:
-    server = serve(hello, protocol=wire, limits=Limits(receive_timeout=0.05), **worker)
+def test_a_request_that_stands_still_is_ended(serve: Serve, log: Log, wire: str, worker: str) -> None:
+    server = serve(hello, protocol=wire, limits=Limits(receive_timeout=0.05), **WORKERS[worker])
     with WebServer(server) as client:
         client.sock.sendall(client.encode(*whole_request(b"body"))[:20])
         assert client.is_hung_up()
@@ -107,9 +103,9 @@ def test_a_web_server_that_half_closes_gets_its_answer(serve: Serve, wire: str) 
 @ON_EVERY_WIRE
 @BY_EVERY_WORKER
 def test_a_body_cut_short_is_not_given_to_the_application(
-    serve: Serve, log: Log, wire: str, worker: dict[str, Any]
+    serve: Serve, log: Log, wire: str, worker: str
 ) -> None:
-    with WebServer(serve(echo, protocol=wire, **worker)) as client:
+    with WebServer(serve(echo, protocol=wire, **WORKERS[worker])) as client:
         client.begin(REQUEST_METHOD="POST", CONTENT_LENGTH="9")
         client.say(RequestBody(b"body", 1))
         client.sock.shutdown(socket.SHUT_WR)
@@ -122,9 +118,9 @@ def test_a_body_cut_short_is_not_given_to_the_application(
 @ON_EVERY_WIRE
 @BY_EVERY_WORKER
 def test_a_body_that_is_read_as_it_comes_may_be_cut_short(
-    serve: Serve, log: Log, wire: str, worker: dict[str, Any]
+    serve: Serve, log: Log, wire: str, worker: str
 ) -> None:
-    with WebServer(serve(echo, protocol=wire, limits=Limits(body_buffer=0), **worker)) as client:
+    with WebServer(serve(echo, protocol=wire, limits=Limits(body_buffer=0), **WORKERS[worker])) as client:
         client.begin(REQUEST_METHOD="POST", CONTENT_LENGTH="9")
         client.say(RequestBody(b"body", 1))
         client.sock.shutdown(socket.SHUT_WR)
@@ -134,8 +130,8 @@ def test_a_body_that_is_read_as_it_comes_may_be_cut_short(
 
 @ON_EVERY_WIRE
 @BY_EVERY_WORKER
-def test_a_body_beyond_the_limit_is_refused(serve: Serve, log: Log, wire: str, worker: dict[str, Any]) -> None:
-    server = serve(echo, protocol=wire, limits=Limits(body_size=3), **worker)
+def test_a_body_beyond_the_limit_is_refused(serve: Serve, log: Log, wire: str, worker: str) -> None:
+    server = serve(echo, protocol=wire, limits=Limits(body_size=3), **WORKERS[worker])
     with WebServer(server) as client:
         assert client.get(b"body").status == "413 Content Too Large"
     ((level, line),) = log.lines
@@ -213,13 +209,13 @@ FAULTS: dict[str, tuple[Any, str]] = {
 @ON_EVERY_WIRE
 @BY_EVERY_WORKER
 def test_a_fault_of_the_application_is_told_once(
-    serve: Serve, log: Log, subtests: pytest.Subtests, wire: str, worker: dict[str, Any]
+    serve: Serve, log: Log, subtests: pytest.Subtests, wire: str, worker: str
 ) -> None:
     def app(environ: Any, start_response: Any) -> Any:
         name = environ["HTTP_X_FAULT"]
         return (FAULTS[name][0] if name else hello)(environ, start_response)
 
-    server = serve(app, protocol=wire, **worker)
+    server = serve(app, protocol=wire, **WORKERS[worker])
     for name, (_, message) in FAULTS.items():
         with subtests.test(name):
             before = len(log.lines)
@@ -247,14 +243,14 @@ def errors_until_the_end(client: WebServer) -> str:
 
 @ON_EVERY_WIRE
 @BY_EVERY_WORKER
-def test_a_request_that_runs_too_long_is_cut(serve: Serve, log: Log, wire: str, worker: dict[str, Any]) -> None:
+def test_a_request_that_runs_too_long_is_cut(serve: Serve, log: Log, wire: str, worker: str) -> None:
     release = threading.Event()
 
     def stuck(environ: Any, start_response: Any) -> list[bytes]:
         release.wait(PATIENCE)
         return hello(environ, start_response)
 
-    server = serve(stuck, protocol=wire, limits=Limits(request_timeout=0.1), **worker)
+    server = serve(stuck, protocol=wire, limits=Limits(request_timeout=0.1), **WORKERS[worker])
     with WebServer(server) as client:
         client.ask()
         assert client.is_hung_up()
