@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import os
 import socket
-import threading
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from wsgiref.util import setup_testing_defaults
 
 import pytest
-import webtest
-import webtest.lint
 
 from gateway.client import Client
 from gateway.client.upstream import Upstream
 from gateway.errors import ConfigError, LocalProtocolError
 from gateway.events import (
     WEB_SERVER,
-    AbortRequest,
     EndOfResponse,
     ErrorOutput,
-    Event,
     Request,
     RequestBody,
     Response,
@@ -33,9 +24,9 @@ from gateway.events import (
 from gateway.limits import Limits
 from gateway.protocols import connection_class
 from gateway.protocols.fastcgi import STDOUT, Connection, encode_record
-from tests.fastcgi_upstream import END, OK, Answer, Peer, Upstreams, echo, respond
 from tests.leftovers import Leftovers
-from tests.wsgi_calls import Call, ask
+from tests.upstreams import END, OK, Answer, Peer, Upstreams, echo, respond
+from tests.wsgi_calls import ask
 
 MIB = 1024 * 1024
 
@@ -114,51 +105,6 @@ def test_a_path_with_nul_is_refused(start: Upstreams) -> None:
     assert upstream.peers == []
 
 
-@pytest.mark.parametrize("size", [0, 1, 65536, 3 * MIB])
-def test_the_body_arrives(start: Upstreams, size: int) -> None:
-    client, _ = start(echo)
-    body = os.urandom(size)
-    assert ask(client, body=body, REQUEST_METHOD="POST").body == body
-
-
-def test_nothing_is_read_beyond_the_body(start: Upstreams) -> None:
-    client, _ = start(echo)
-    body = io.BytesIO(b"mine" + b"the next request")
-    assert ask(client, body=body, REQUEST_METHOD="POST", CONTENT_LENGTH="4").body == b"mine"
-    assert body.read() == b"the next request"
-
-
-def test_without_a_length_nothing_is_read(start: Upstreams) -> None:
-    client, _ = start(echo)
-    body = io.BytesIO(b"the next request")
-    assert ask(client, body=body, REQUEST_METHOD="POST").body == b""
-    assert body.tell() == 0
-
-
-def test_a_body_whose_end_the_server_marks_is_read_to_its_end(start: Upstreams) -> None:
-    client, _ = start(echo)
-    answer = ask(client, body=io.BytesIO(b"x" * 100_000), **{"wsgi.input_terminated": True})
-    assert len(answer.body) == 100_000
-
-
-def test_what_has_come_of_a_slow_body_is_passed_on(start: Upstreams) -> None:
-    reader, writer = os.pipe()
-
-    def answer(peer: Peer) -> None:
-        beginning = peer.next()
-        os.write(writer, b"end")
-        os.close(writer)
-        assert beginning.data == b"beginning " and peer.body() == b"end"  # type: ignore[attr-defined]
-        peer.say(OK, ResponseBody(b"both", 1), END)
-
-    client, _ = start(answer)
-    os.write(writer, b"beginning ")
-    with open(reader, "rb") as body:
-        environ = {"CONTENT_LENGTH": "13", "wsgi.input": body}
-        setup_testing_defaults(environ)
-        assert b"".join(client(environ, lambda status, headers: None)) == b"both"
-
-
 def test_an_upstream_that_falls_behind_is_sent_the_rest_once_it_takes_more() -> None:
     near, far = socket.socketpair()
     with far:
@@ -192,12 +138,6 @@ def test_a_wire_may_end_its_response_by_hanging_up() -> None:
         assert upstream.events() + upstream.events() == [Response("204 No Content", []), EndOfResponse()]
 
 
-def test_status_headers_and_body_come_back(start: Upstreams) -> None:
-    headers = [("Content-Type", "text/plain"), ("Set-Cookie", "a"), ("Set-Cookie", "b")]
-    client, _ = start(respond(Response("404 Nothing Here", headers, 1), b"gone"))
-    assert client.request("GET", "/") == ("404 Nothing Here", headers, b"gone")
-
-
 def test_a_status_without_a_reason_is_made_one_that_wsgi_accepts(start: Upstreams) -> None:
     client, _ = start(respond(Response("404", OK.headers, 1)))
     assert ask(client).status == "404 "
@@ -206,62 +146,6 @@ def test_a_status_without_a_reason_is_made_one_that_wsgi_accepts(start: Upstream
 def test_what_belongs_to_one_connection_is_not_passed_on(start: Upstreams) -> None:
     client, _ = start(respond(Response("200 OK", [*OK.headers, ("Connection", "close")], 1)))
     assert ask(client).headers == {"Content-Type": "text/plain"}
-
-
-@pytest.mark.parametrize(("method", "status"), [("HEAD", "200 OK"), ("GET", "304 Not Modified")])
-def test_a_response_that_has_no_content_is_emptied(start: Upstreams, method: str, status: str) -> None:
-    client, _ = start(respond(Response(status, [], 1), b"some content"))
-    assert client.request(method, "/") == (status, [], b"")
-
-
-def test_blocks_come_when_they_are_sent(start: Upstreams) -> None:
-    received = threading.Event()
-
-    def answer(peer: Peer) -> None:
-        peer.say(OK, ResponseBody(b"one", 1))
-        assert received.wait(5)
-        peer.body()
-        peer.say(ResponseBody(b"two", 1), END)
-
-    client, _ = start(answer)
-    call = Call(client)
-    assert next(call.blocks) == b"one"
-    received.set()
-    assert call.answer().body == b"two"
-
-
-class MadeToOrder(io.RawIOBase):
-    """A request body whose blocks are made when they are read."""
-
-    def __init__(self, *blocks: Callable[[], bytes]) -> None:
-        self._blocks = list(blocks)
-
-    def read(self, size: int = -1) -> bytes:
-        return self._blocks.pop(0)()
-
-
-def test_the_head_does_not_wait_for_the_end_of_the_body(start: Upstreams) -> None:
-    head_sent = threading.Event()
-
-    def answer(peer: Peer) -> None:
-        peer.say(OK)
-        head_sent.set()
-        peer.say(ResponseBody(peer.body(), 1), END)
-
-    def first() -> bytes:
-        assert head_sent.wait(5)
-        return b"1"
-
-    client, _ = start(answer)
-    call = Call(client, body=MadeToOrder(first, lambda: call.status.encode()), CONTENT_LENGTH="7")
-    assert call.answer().body == b"1200 OK"
-
-
-@pytest.mark.parametrize("size", [0, 4 * MIB])
-def test_an_upstream_may_answer_without_reading_the_body(start: Upstreams, size: int) -> None:
-    client, _ = start(lambda peer: peer.say(OK, ResponseBody(b"x" * size, 1), END))
-    assert len(ask(client, body=bytes(4 * MIB), REQUEST_METHOD="POST").body) == size
-    assert repr(client).endswith("idle=0/8>")
 
 
 def test_an_upstream_may_say_everything_before_it_reads(start: Upstreams) -> None:
@@ -274,41 +158,6 @@ def test_an_upstream_may_say_everything_before_it_reads(start: Upstreams) -> Non
     client, _ = start(answer)
     answered = ask(client, body=bytes(4 * MIB), REQUEST_METHOD="POST")
     assert (len(answered.body), len(answered.errors)) == (8 * MIB, 4 * MIB)
-
-
-def test_bodies_of_any_length_take_the_memory_of_a_few_blocks(start: Upstreams) -> None:
-    def answer(peer: Peer) -> None:
-        peer.say(OK)
-        while isinstance(event := peer.next(), RequestBody):
-            peer.say(ResponseBody(event.data, 1))
-        peer.say(END)
-
-    client, _ = start(answer)
-    body = MadeToOrder(*[lambda: bytes(65536)] * 1024)
-    tracemalloc.start()
-    try:
-        call = Call(client, body=body, CONTENT_LENGTH=str(64 * MIB))
-        assert sum(map(len, call.blocks)) == 64 * MIB
-        call.close()
-        assert tracemalloc.get_traced_memory()[1] < 2 * MIB
-    finally:
-        tracemalloc.stop()
-
-
-def test_a_visitor_who_leaves_aborts_the_request(start: Upstreams) -> None:
-    ends: list[Event] = []
-
-    def answer(peer: Peer) -> None:
-        peer.body()
-        peer.say(OK, ResponseBody(b"and so on", 1))
-        ends.append(peer.next())
-
-    client, upstream = start(answer)
-    call = Call(client)
-    next(call.blocks)
-    call.close()
-    upstream.join()
-    assert ends == [AbortRequest(1)]
 
 
 # Error output
@@ -417,20 +266,3 @@ def test_the_repr_shows_the_address_and_the_pool(url: str) -> None:
 def test_a_url_that_cannot_work_is_refused_at_once(url: str, advice: str) -> None:
     with pytest.raises(ConfigError, match=advice):
         Client(url)
-
-
-def test_the_repr_of_a_response_shows_how_far_it_is(start: Upstreams) -> None:
-    client, _ = start()
-    environ: dict[str, object] = {}
-    setup_testing_defaults(environ)
-    response = client(environ, lambda status, headers: None)
-    assert repr(response).startswith("<Forwarding ")
-    assert b"".join(response) == b"hello"
-    assert repr(response).startswith("<Forwarding ended <Upstream fastcgi://unix:")
-
-
-def test_webtest_and_its_lint_take_a_client_for_an_application(start: Upstreams) -> None:
-    client, _ = start(echo)
-    app = webtest.TestApp(webtest.lint.middleware(client))
-    assert app.post("/form", {"name": "value"}).text == "name=value"
-    assert app.head("/").body == b""

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.fastcgi_upstream import END, OK, Answer, Peer, Upstreams, echo, hang_up, hello, wait
 from tests.leftovers import Leftovers
+from tests.upstreams import END, KEEPING, OK, WIRES, Answer, Peer, Upstreams, echo, hang_up, hello, wait
 from tests.wsgi_calls import ask
 
 
-@pytest.fixture
-def start(nothing_left_over: Leftovers, tmp_path: Path) -> Iterator[Upstreams]:
-    with Upstreams(tmp_path) as upstreams:
+@pytest.fixture(params=KEEPING)
+def start(request: pytest.FixtureRequest, nothing_left_over: Leftovers, tmp_path: Path) -> Iterator[Upstreams]:
+    with Upstreams(tmp_path, request.param) as upstreams:
         yield upstreams
 
 
@@ -31,6 +31,15 @@ def test_a_connection_is_used_again(start: Upstreams) -> None:
     assert [ask(client).body for _ in range(3)] == [b"hello"] * 3
     assert len(upstream.peers) == 1
     assert repr(client).endswith("idle=1/8>")
+
+
+@pytest.mark.parametrize("wire", [wire for wire in WIRES if wire not in KEEPING])
+def test_a_wire_of_one_request_has_nothing_to_keep(nothing_left_over: Leftovers, tmp_path: Path, wire: str) -> None:
+    with Upstreams(tmp_path, wire) as start:
+        client, upstream = start()
+        assert [ask(client).body for _ in range(3)] == [b"hello"] * 3
+        assert repr(client).endswith("idle=0/8>")
+        assert len(upstream.peers) == 3
 
 
 def test_no_more_connections_are_kept_than_wished(start: Upstreams) -> None:
@@ -85,12 +94,17 @@ def test_a_connection_that_the_upstream_closed_is_replaced(start: Upstreams) -> 
 
 
 def test_a_connection_on_which_something_unasked_arrived_is_replaced(start: Upstreams) -> None:
+    written = threading.Event()
+
     def answer(peer: Peer) -> None:
         hello(peer)
         peer.write(b"and another thing")
+        written.set()
 
     client, upstream = start(answer)
-    assert [ask(client).body for _ in range(2)] == [b"hello"] * 2
+    assert ask(client).body == b"hello"
+    assert written.wait(10)
+    assert ask(client).body == b"hello"
     assert len(upstream.peers) == 2
 
 
@@ -119,7 +133,7 @@ def test_a_request_is_not_sent_a_third_time(start: Upstreams) -> None:
 
 def test_a_request_that_was_answered_in_part_is_not_sent_again(start: Upstreams) -> None:
     def begin(peer: Peer) -> None:
-        peer.write(b"\1\6\0\1")
+        peer.write({"fastcgi": b"\1\6\0\1", "ajp": b"AB\0", "http": b"HTTP/1."}[start.wire])
         raise EOFError
 
     client, upstream = start()

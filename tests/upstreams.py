@@ -1,4 +1,4 @@
-"""A FastCGI server for tests of its clients: a thread for each connection, and answers as the test wants them."""
+"""A server for tests of its clients, by any wire: a thread for each connection, and answers as the test wants them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from gateway.client import Client
-from gateway.events import APPLICATION, EndOfRequest, EndOfResponse, Event, Request, RequestBody, Response, ResponseBody
-from gateway.protocols.fastcgi import Connection
+from gateway.events import (
+    APPLICATION,
+    BodyWanted,
+    EndOfRequest,
+    EndOfResponse,
+    Event,
+    Request,
+    RequestBody,
+    Response,
+    ResponseBody,
+)
+from gateway.protocols import connection_class
 
+WIRES = ["fastcgi", "scgi", "uwsgi", "ajp", "http"]
+KEEPING = ["fastcgi", "ajp", "http"]
+"""Those that carry one request after the other on a connection."""
 OK = Response("200 OK", [("Content-Type", "text/plain")], 1)
 END = EndOfResponse(1)
 
@@ -20,9 +33,9 @@ END = EndOfResponse(1)
 class Peer:
     """One connection at the upstream: what the client says, and what to say to it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, wire: str) -> None:
         self.sock = sock
-        self.connection = Connection(APPLICATION)
+        self.connection = connection_class(wire)(APPLICATION)
         self.params: dict[str, str] = {}
         self.go_on = threading.Event()
         """Set by a test when an answer that waits for it may continue."""
@@ -39,13 +52,17 @@ class Peer:
             self.write(b"".join(self.connection.data_to_send()))
         return self._unread.pop(0)
 
+    def block(self) -> bytes:
+        """The next of the request's body; b"" at its end."""
+        if not self._unread:
+            self.say(BodyWanted(65536, 1))  # to some wires this means something
+        event = self.next()
+        assert isinstance(event, (RequestBody, EndOfRequest))
+        return event.data if isinstance(event, RequestBody) else b""
+
     def body(self) -> bytes:
-        """The rest of the request's body."""
-        blocks = []
-        while isinstance(event := self.next(), RequestBody):
-            blocks.append(event.data)
-        assert isinstance(event, EndOfRequest)
-        return b"".join(blocks)
+        """The rest of it."""
+        return b"".join(iter(self.block, b""))
 
     def say(self, *events: Event) -> None:
         """Send each of them."""
@@ -65,7 +82,7 @@ Answer = Callable[[Peer], object]
 def hello(peer: Peer) -> None:
     """Read the request, and greet."""
     peer.body()
-    peer.say(OK, ResponseBody(b"hello", 1), END)
+    peer.say(OK, *[ResponseBody(b"hello", 1)] * (peer.params.get("REQUEST_METHOD") != "HEAD"), END)
 
 
 def echo(peer: Peer) -> None:
@@ -98,8 +115,9 @@ def respond(response: Response, body: bytes = b"") -> Answer:
 class Upstream:
     """The server; ``answer(peer)`` is called for each request."""
 
-    def __init__(self, path: Path, answer: Answer) -> None:
-        self.url = f"fastcgi://{path}"
+    def __init__(self, path: Path, answer: Answer, wire: str) -> None:
+        self.url = f"{wire}://{path}"
+        self.wire = wire
         self.answer = answer
         self.peers: list[Peer] = []
         self._threads: list[threading.Thread] = []
@@ -124,17 +142,19 @@ class Upstream:
                 sock, _ = self._listener.accept()
             except OSError:  # stop() shut it down
                 return
-            self.peers.append(Peer(sock))
+            self.peers.append(Peer(sock, self.wire))
             self._start(self._serve, self.peers[-1])
 
     def _serve(self, peer: Peer) -> None:
         with peer.sock:
             try:
-                while peer.connection.reusable:
+                going_on = True
+                while going_on:
                     event = peer.next()
                     if isinstance(event, Request):
                         peer.params = event.params
                         self.answer(peer)
+                        going_on = peer.connection.reusable
             except (EOFError, ConnectionError):
                 pass
 
@@ -157,13 +177,14 @@ class Upstream:
 class Upstreams:
     """Those of one test, with a client for each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, wire: str = "fastcgi") -> None:
         self._folder = folder
+        self.wire = wire
         self._started: list[tuple[Client, Upstream]] = []
 
     def __call__(self, answer: Answer = hello, **options: Any) -> tuple[Client, Upstream]:
         """Start another one; the options are the client's."""
-        upstream = Upstream(self._folder / f"{len(self._started)}.sock", answer)
+        upstream = Upstream(self._folder / f"{len(self._started)}.sock", answer, self.wire)
         self._started.append((Client(upstream.url, **options), upstream))
         return self._started[-1]
 
