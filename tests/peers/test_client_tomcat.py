@@ -61,7 +61,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (base / folder).mkdir()
     (base / "conf" / "server.xml").write_text(SERVER_XML.format(port=port, examples=EXAMPLES), "utf-8")
     (base / "conf" / "web.xml").write_text(WEB_XML, "utf-8")
-    command = [java, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    command = [java, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
     command += ["-cp", f"{HOME}/bin/bootstrap.jar:{HOME}/bin/tomcat-juli.jar", f"-Djava.io.tmpdir={base}/temp"]
     command += [f"-Dcatalina.home={HOME}", f"-Dcatalina.base={base}", "org.apache.catalina.startup.Bootstrap", "start"]
     with running(command, directory=base, name="tomcat", listens=[("127.0.0.1", port)]):

@@ -22,6 +22,8 @@ from tests.peers.frontends.checks import (
 )
 from tests.peers.frontends.servers import Site, Worker, apache, caddy, example, fcgi_run, haproxy, lighttpd, nginx
 
+TOLD = ["proxy_http_version", "proxy_set_header", "keepalive"]
+
 
 @pytest.fixture(scope="module")
 def worker(directory: Path) -> Iterator[Worker]:
@@ -47,6 +49,16 @@ class TestNginxThatPassesOnAtOnce(Bodies, LongBodiesInChunks, Responses, Streami
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
         unbuffered = {f"# proxy_{what}buffering off;": f"proxy_{what}buffering off;" for what in ("", "request_")}
         with nginx(directory, "http.conf", at(worker) | unbuffered) as site:
+            yield site
+
+
+class TestNginxAsItComes(Requests, Bodies, LongBodiesInChunks, Responses, CutsOfKnownLength, UnkeptConnections):
+    """Told nothing but where to pass requests on, nginx speaks HTTP/1.0."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
+        with nginx(directory, "http.conf", dict.fromkeys(TOLD, "#") | at(worker)) as site:
             yield site
 
 
