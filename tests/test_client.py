@@ -138,9 +138,10 @@ def test_a_wire_may_end_its_response_by_hanging_up() -> None:
         assert upstream.events() + upstream.events() == [Response("204 No Content", []), EndOfResponse()]
 
 
-def test_a_status_without_a_reason_is_made_one_that_wsgi_accepts(start: Upstreams) -> None:
-    client, _ = start(respond(Response("404", OK.headers, 1)))
-    assert ask(client).status == "404 "
+@pytest.mark.parametrize(("status", "given"), [("404", "404 Not Found"), ("299", "299 Unknown")])
+def test_a_status_without_a_reason_is_given_one(start: Upstreams, status: str, given: str) -> None:
+    client, _ = start(respond(Response(status, OK.headers, 1)))
+    assert ask(client).status == given
 
 
 def test_what_belongs_to_one_connection_is_not_passed_on(start: Upstreams) -> None:

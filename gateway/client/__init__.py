@@ -100,8 +100,7 @@ class Client:
                 raise  # the caller's mistake, not the visitor's
             return _refuse(environ, start_response, error)
         response = forwarding.response
-        # A reason may be absent, its space may not (PEP 3333; RFC 9112 §4).
-        status = response.status if response.status[3:] else response.status + " "
+        status = response.status if response.status[4:] else _with_reason(response.status)
         try:
             start_response(status, [pair for pair in response.headers if pair[0].lower() not in HOP_BY_HOP])
         except BaseException:
@@ -223,6 +222,15 @@ class Client:
         result = self(environ, lambda *status_and_headers: head.append(status_and_headers))
         content = b"".join(result)  # all of it is read, or it has raised: there is nothing left to close
         return (*head[0], content)
+
+
+def _with_reason(status: str) -> str:
+    """PEP 3333 wants a reason; HTTP does not (RFC 9112 §4), and Tomcat gives none."""
+    from http import HTTPStatus  # only who calls such a server pays for this import
+
+    code = status[:3]
+    reasons = {str(known.value): known.phrase for known in HTTPStatus}
+    return f"{code} {reasons.get(code, 'Unknown')}"
 
 
 def _refuse(environ: Environ, start_response: StartResponse, error: ProtocolError) -> Iterable[bytes]:

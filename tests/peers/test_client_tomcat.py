@@ -10,6 +10,7 @@ import pytest
 from webtest import TestApp
 
 from gateway.client import Client
+from tests.peers.frontends.calls import call
 from tests.peers.frontends.processes import running, unused_port
 from tests.requirements import require
 from tests.wsgi_calls import Call, ask
@@ -86,7 +87,7 @@ def test_a_servlet_is_told_the_request(tomcat: Client) -> None:
 
 
 def test_a_servlet_keeps_a_session(tomcat: Client) -> None:
-    visitor, stranger = TestApp(tomcat, lint=False), TestApp(tomcat, lint=False)
+    visitor, stranger = TestApp(tomcat), TestApp(tomcat)
     visitor.get(f"{SERVLETS}/SessionExample?dataname=color&datavalue=blue")
     assert "color = blue" in visitor.get(f"{SERVLETS}/SessionExample")
     assert "color = blue" not in stranger.get(f"{SERVLETS}/SessionExample")
@@ -94,7 +95,7 @@ def test_a_servlet_keeps_a_session(tomcat: Client) -> None:
 
 def test_a_form_of_a_megabyte_comes_back(tomcat: Client) -> None:
     word = os.urandom(MIB // 2).hex()
-    page = TestApp(tomcat, lint=False).post(f"{SERVLETS}/RequestParamExample", {"firstname": word, "lastname": ""})
+    page = TestApp(tomcat).post(f"{SERVLETS}/RequestParamExample", {"firstname": word, "lastname": ""})
     assert word in page
 
 
@@ -117,7 +118,7 @@ def test_a_head_request_has_the_length_and_no_body(tomcat: Client) -> None:
 
 def test_a_page_that_is_not_there_is_tomcats_404(tomcat: Client) -> None:
     answer = ask(tomcat, "/examples/none")
-    assert (answer.status[:3], b"Apache Tomcat" in answer.body) == ("404", True)
+    assert (answer.status, b"Apache Tomcat" in answer.body) == ("404 Not Found", True)
 
 
 def test_one_connection_serves_one_visitor_after_the_other(tomcat: Client) -> None:
@@ -132,14 +133,24 @@ def test_a_visitor_who_leaves_early_does_no_harm(tomcat: Client) -> None:
     call = Call(tomcat, "/examples/servlets/nonblocking/numberwriter")
     assert next(call.blocks)
     call.close()
-    assert ask(tomcat, "/examples/index.html").status[:3] == "200"
+    assert ask(tomcat, "/examples/index.html").status == "200 OK"
 
 
 @pytest.mark.parametrize("secret", ["open barley", ""])
 def test_tomcat_refuses_who_does_not_know_its_secret(url: str, secret: str) -> None:
     with Client(url, wire_options={"secret": secret}) as stranger:
-        assert ask(stranger, "/examples/index.html").status[:3] == "403"
+        assert ask(stranger, "/examples/index.html").status == "403 Forbidden"
 
 
 def test_headers_too_long_for_a_packet_are_a_431(tomcat: Client) -> None:
     assert ask(tomcat, "/examples/index.html", HTTP_COOKIE="c" * 9000).status[:3] == "431"
+
+
+def test_a_call_shows_what_moves(url: str) -> None:
+    called = call("--secret", "open sesame", "-d", "a body", url, BYTE_COUNTER)
+    assert (called.status, called.body) == (0, b"Total bytes written = [6]")
+    assert called.sent[0].startswith("Forward Request  ")
+    assert {"  method = POST", f"  req_uri = {BYTE_COUNTER}", "  secret = open sesame"} <= {*called.sent}
+    assert called.sent[-1] == "body  8 bytes"
+    assert {"  200 200", "End Response  keep the connection"} <= {*called.received}
+    assert called.said[-1].startswith("* 200, 25 bytes in ")
