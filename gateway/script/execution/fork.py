@@ -192,24 +192,21 @@ class Interpreter:
         """
         lease, their_lease = socket.socketpair()
         ours: list[int] = []
-        theirs = [their_lease.detach()]
         try:
-            try:
-                for name in ("stdout", "stderr", "stdin")[: 3 if stdin else 2]:
-                    reader, writer = os.pipe()
-                    ours.append(writer if name == "stdin" else reader)
-                    theirs.append(reader if name == "stdin" else writer)
-                self._send(request, theirs)
-            finally:
-                for fd in theirs:
-                    os.close(fd)
+            with their_lease:
+                ours, theirs = open_pipes(stdin=stdin)
+                try:
+                    self._send(request, [their_lease.fileno(), *theirs])
+                finally:
+                    for fd in theirs:
+                        os.close(fd)
             pid = self._wait_for_begin(lease)
         except BaseException as error:
             lease.close()
             for fd in ours:
                 os.close(fd)
             if isinstance(error, TimeoutError):
-                self.kill()
+                self._process.kill()  # the next request will notice
                 raise ScriptError(
                     f"{request[0]}: {self} did not begin to run it within {START_WITHIN:g} s and was ended: try again "
                     "when the machine is less busy",
@@ -305,6 +302,22 @@ class Child:
         except (ProcessLookupError, PermissionError):
             pass  # it has ended already, or it has become another user's
         return -signal.SIGKILL
+
+
+def open_pipes(*, stdin: bool) -> tuple[list[int], list[int]]:
+    """Our ends and the script's of stdout, stderr, and stdin if it has one.  Raises OSError."""
+    ours: list[int] = []
+    theirs: list[int] = []
+    try:
+        for name in ("stdout", "stderr", "stdin")[: 2 + stdin]:
+            reader, writer = os.pipe()
+            ours.append(writer if name == "stdin" else reader)
+            theirs.append(reader if name == "stdin" else writer)
+    except OSError:
+        for fd in ours + theirs:
+            os.close(fd)
+        raise
+    return ours, theirs
 
 
 def _split(env: Environment) -> tuple[Environment, Environment]:

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any, NoReturn
 
-SCRIPTS = 256
-"""Compiled scripts that are kept; the one that was compiled first makes room."""
-
 KILL_AFTER = 1.0
 """Seconds from SIGTERM to SIGKILL for a script whose request was given up."""
 
@@ -79,6 +76,24 @@ class Script:
             __loader__=machinery.SourceFileLoader("__main__", self.path),
         )  # fmt: skip
         return module
+
+
+class Scripts:
+    """The scripts that were compiled; the oldest of ``most`` makes room for one more."""
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._known: dict[str, tuple[object, Script]] = {}
+
+    def load(self, path: str, version: object, *, executable: bool) -> Script:
+        """The script in this version; read anew if the last one was another.  Raises OSError."""
+        known = self._known.get(path)
+        if known is None or known[0] != version:
+            self._known.pop(path, None)
+            while len(self._known) >= self._most:
+                del self._known[next(iter(self._known))]
+            self._known[path] = known = version, Script(path, executable=executable)
+        return known[1]
 
 
 def exit_status(end: SystemExit) -> int:
@@ -218,7 +233,7 @@ class Forker:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self._scripts: dict[str, tuple[object, Script]] = {}
+        self._scripts = Scripts()
         self._runs: dict[int, Run] = {}
         self._given_up: list[Run] = []
         self._child_ended, self._waker = os.pipe()
@@ -271,7 +286,7 @@ class Forker:
         pid = -1
         try:
             if len(fds) >= 3:  # else we are short of descriptors
-                script = self._script(path, version, executable=executable)
+                script = self._scripts.load(path, version, executable=executable)
                 gc.freeze()  # a child's collector shall not write to what all share
                 pid = os.fork()
         except OSError:
@@ -285,16 +300,6 @@ class Forker:
         for fd in fds:
             os.close(fd)
         return True
-
-    def _script(self, path: str, version: object, *, executable: bool) -> Script:
-        """The script in this version; read if it was another one before.  Raises OSError."""
-        known = self._scripts.get(path)
-        if known is None or known[0] != version:
-            self._scripts.pop(path, None)
-            while len(self._scripts) >= SCRIPTS:
-                del self._scripts[next(iter(self._scripts))]
-            self._scripts[path] = known = version, Script(path, executable=executable)
-        return known[1]
 
     def _tell_ends(self) -> None:
         """Say how the children ended that have."""
