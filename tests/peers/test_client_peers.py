@@ -14,6 +14,7 @@ from webtest import TestApp
 
 from gateway.client import Client
 from tests.leftovers import Leftovers
+from tests.peers.frontends.calls import call
 from tests.peers.frontends.processes import running, wait_for
 from tests.requirements import require, require_module
 from tests.wsgi_calls import Call, ask
@@ -186,6 +187,18 @@ def test_php_fpm_answers_a_ping(php: Client) -> None:
     assert php.ping() == {"FCGI_MPXS_CONNS": "0"}
 
 
+def test_a_call_to_php_shows_what_moves(php: Client, tmp_path: Path) -> None:
+    called = call("--root", str(tmp_path), "-d", "a body", str(php.address), "/log.php")
+    assert (called.status, called.body) == (0, b"logged")
+    assert called.sent[0] == "BEGIN_REQUEST  request 1  Responder  keep the connection"
+    assert f"  SCRIPT_FILENAME = {tmp_path}/log.php" in called.sent
+    assert called.sent[-2:] == ["STDIN  request 1  6 bytes", "STDIN  request 1  end"]
+    assert "  Content-type: text/plain;charset=UTF-8" in called.received
+    assert called.received[0].startswith("STDERR  request 1  ")
+    assert called.received[-1] == "END_REQUEST  request 1  appStatus 0  REQUEST_COMPLETE"
+    assert called.said[1:3] == ["PHP message: one", "two"]
+
+
 # libfcgi
 
 
@@ -260,6 +273,13 @@ def test_flup_streams_both_ways(flup: Client) -> None:
 
 def test_flups_500_comes_back(flup: Client) -> None:
     assert ask(flup, "/fail").status == "500 Internal Server Error"
+
+
+def test_a_call_to_flup_shows_what_moves(flup: Client) -> None:
+    called = call("-d", "a body", str(flup.address), "/a")
+    assert (called.status, called.body) == (0, b"POSTa body")
+    assert {"  Status: 200 OK", "END_REQUEST  request 1  appStatus 0  REQUEST_COMPLETE"} <= {*called.received}
+    assert "asked for /a" in called.said
 
 
 def test_flup_answers_a_ping(flup: Client) -> None:

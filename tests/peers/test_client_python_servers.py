@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from gateway.client import Client
+from tests.peers.frontends.calls import call
 from tests.peers.frontends.processes import Address, running, unused_port
 from tests.requirements import require, require_module
 from tests.wsgi_calls import ask
@@ -130,3 +131,19 @@ def test_a_failure_is_an_error(client: Client, name: str) -> None:
 def test_a_failure_does_the_next_visitor_no_harm(client: Client) -> None:
     ask(client, "/fail")
     assert ask(client, "/announced").body == b"page"
+
+
+def test_a_call_shows_what_moves(client: Client) -> None:
+    called = call("-d", "a body", str(client.address), "/a b?x=1")
+    assert (called.status, called.body) == (0, b"POSTa body")
+    first, method, head = {
+        "fastcgi": ("BEGIN_REQUEST  request 1  Responder", "  REQUEST_METHOD = POST", "  Status: 201 Made"),
+        "scgi": ("netstring  ", "  REQUEST_METHOD = POST", "Status: 201 Made"),
+        "uwsgi": ("request  ", "  REQUEST_METHOD = POST", "HTTP/1.1 201 Made"),
+        "ajp": ("Forward Request  ", "  method = POST", "  201 Made"),
+        "http": ("POST /a%20b?x=1 HTTP/1.1", "POST /a%20b?x=1 HTTP/1.1", "HTTP/1.1 201 Made"),
+    }[client.address.protocol]
+    assert called.sent[0].startswith(first) and method in called.sent
+    assert [line.replace("/1.0", "/1.1") for line in called.received].count(head) == 1
+    assert any(line.strip().lower() == "x-query: x=1" for line in called.received)
+    assert called.said[-1].startswith("* 201 Made, 10 bytes in ")

@@ -151,6 +151,6 @@ def test_a_call_shows_what_moves(url: str) -> None:
     assert (called.status, called.body) == (0, b"Total bytes written = [6]")
     assert called.sent[0].startswith("Forward Request  ")
     assert {"  method = POST", f"  req_uri = {BYTE_COUNTER}", "  secret = open sesame"} <= {*called.sent}
-    assert called.sent[-1] == "body  8 bytes"
+    assert "body  8 bytes" in called.sent
     assert {"  200 200", "End Response  keep the connection"} <= {*called.received}
     assert called.said[-1].startswith("* 200, 25 bytes in ")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.frontends.calls import call
 from tests.peers.frontends.checks import (
     Bodies,
     Cuts,
@@ -41,6 +42,12 @@ class TestNginx(Requests, ForwardedAddresses, Bodies, LongBodiesInChunks, Respon
     def site(cls, directory: Path, worker: Worker) -> Iterator[Site]:
         with nginx(directory, "http.conf", at(worker)) as site:
             yield site
+
+    def test_a_call_shows_what_moves(self, site: Site) -> None:
+        called = call("-H", "Host: site.example", f"http://127.0.0.1:{site.port}", "/app/environ")
+        assert (called.status, called.sent[:2]) == (0, ["GET /app/environ HTTP/1.1", "  Host: site.example"])
+        assert called.received[0] == "HTTP/1.1 200 OK"
+        assert any(line.startswith("  Server: nginx/") for line in called.received)
 
 
 class TestNginxThatPassesOnAtOnce(Bodies, LongBodiesInChunks, Responses, Streaming, Cuts, KeptConnections):
