@@ -172,7 +172,7 @@ class TestReload:
 
     def test_changed_code_is_served(self, folder: Path) -> None:
         with Master(folder, *BIND) as master:
-            master.ready()
+            master.ready().ask()
             change(folder, "one", "two")
             master.send(signal.SIGHUP)
             wait_for(lambda: master.ask()["version"] == "two", otherwise=master.log)
@@ -180,7 +180,7 @@ class TestReload:
     @pytest.mark.parametrize("model", ["threads", "fork"])
     def test_a_request_in_progress_is_answered_by_the_old_code(self, folder: Path, model: str) -> None:
         with Master(folder, *BIND, "--worker-model", model) as master:
-            master.ready()
+            master.ready().ask()
             slow = InBackground(master, "/?0.6")
             time.sleep(0.2)
             change(folder, "one", "two")
@@ -190,7 +190,7 @@ class TestReload:
 
     def test_broken_code_leaves_the_old_workers_in_place(self, folder: Path) -> None:
         with Master(folder, *BIND) as master:
-            (worker,) = master.ready().workers()
+            worker = master.ready().ask()["pid"]  # it has loaded the code that is broken next
             change(folder, 'VERSION = "one"', "1 / 0")
             master.send(signal.SIGHUP)
             master.wait_log("not reloaded: the new code or configuration is broken")
@@ -266,7 +266,7 @@ class TestUpgrade:
 
     def test_a_new_master_takes_over_sockets_and_pid_file(self, folder: Path) -> None:
         with Master(folder, *BIND, "-p", "pid") as master:
-            master.ready()
+            master.ready().ask()
             change(folder, "one", "two")
             new = self.upgrade(master)
             assert master.ask()["version"] == "two"
@@ -308,7 +308,7 @@ class TestUpgrade:
 
     def test_broken_code_leaves_the_old_master_in_place(self, folder: Path) -> None:
         with Master(folder, *BIND) as master:
-            (worker,) = master.ready().workers()
+            worker = master.ready().ask()["pid"]  # it has loaded the code that is broken next
             change(folder, 'VERSION = "one"', "1 / 0")
             master.send(signal.SIGUSR2)
             master.wait_log("ZeroDivisionError")
