@@ -6,7 +6,6 @@ its socket as a descriptor: a connection that comes before it is ready, or while
 
 from __future__ import annotations
 
-import errno
 import logging
 import multiprocessing
 import os
@@ -20,13 +19,11 @@ from contextlib import ExitStack, contextmanager
 
 from gateway.address import Address, bound_address, listen
 from gateway.cli.demo_app import application
+from gateway.cli.ports import listen_nearby
 from gateway.entry import serve
 from gateway.errors import ConfigError
 from gateway.limits import Limits
 
-HOST = "127.0.0.1"
-PORTS = 20
-"""How many ports to try, from the wished one on."""
 GRACE = 1
 """Seconds a server has to finish what it is doing when the demo stops."""
 
@@ -95,7 +92,7 @@ def _end_with(parent: int) -> None:
 def running(port: int) -> Iterator[tuple[int, list[Server]]]:
     """The demo's servers and the port of its front door, ``port`` or the next free one.  Raises ConfigError."""
     with ExitStack() as stack:
-        door = stack.enter_context(_listen_nearby(port))
+        door = stack.enter_context(listen_nearby(port))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-"))
         fork = Address(path=f"{folder}/fork.sock", protocol="fastcgi")
         fastcgi = Address(path=f"{folder}/fastcgi.sock", protocol="fastcgi")
@@ -121,17 +118,6 @@ def _serve_door(fd: int, upstreams: dict[str, str]) -> None:
     from gateway.cli.demo_door import serve_door
 
     serve_door(fd, upstreams, grace=GRACE)
-
-
-def _listen_nearby(port: int) -> socket.socket:
-    """Listen on the port, or on the next one that is free; 0 is any."""
-    for candidate in range(port, min(port + PORTS, 65536)):
-        try:
-            return listen(Address(host=HOST, port=candidate))
-        except ConfigError as error:
-            if getattr(error.__cause__, "errno", 0) != errno.EADDRINUSE:
-                raise
-    raise ConfigError(f"ports {port} to {port + PORTS - 1} are all in use; choose another with --port")
 
 
 def browse(url: str) -> None:

@@ -23,11 +23,12 @@ def command(*, port: int, browse: bool) -> None:
     from rich.console import Console
 
     from gateway.cli import demo as the_demo
+    from gateway.cli.ports import HOST
 
     console = Console(soft_wrap=True, highlight=False)
 
     def started(actual: int) -> None:
-        url = f"http://{the_demo.HOST}:{actual}/"
+        url = f"http://{HOST}:{actual}/"
         if port not in (0, actual):
             console.print(f"Port {port} is in use; {actual} is the next free one.")
         console.print(f"One application, three ways: [bold link={url}]{url}[/]  (Ctrl-C stops it)")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cli import demo
+from gateway.cli import demo, ports
 from gateway.cli.demo_door import Door
 from gateway.errors import ConfigError, RemoteProtocolError
 from tests.house import ROOT
@@ -138,11 +138,11 @@ class TestWhatItPrints:
             port = taken.getsockname()[1]
             started = Demo(folder, "--port", str(port))
             started.stop()
-        assert port < started.port < port + demo.PORTS
+        assert port < started.port < port + ports.PORTS
         assert f"Port {port} is in use; {started.port} is the next free one." in started.output
 
     def test_says_so_if_all_ports_nearby_are_in_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(demo, "PORTS", 1)
+        monkeypatch.setattr(ports, "PORTS", 1)
         with socket.create_server(("127.0.0.1", 0)) as taken:
             servers = demo.running(taken.getsockname()[1])
             with pytest.raises(ConfigError, match="choose another with --port"):
