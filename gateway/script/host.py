@@ -6,7 +6,9 @@ drive the same requests.
 
 from __future__ import annotations
 
+import atexit
 import os
+import weakref
 
 from gateway.environ import decode_path, is_under, redirected
 from gateway.errors import ConfigError, ProtocolError, RequestAborted, ScriptError
@@ -35,6 +37,16 @@ if TYPE_CHECKING:
 
 _RETRY_AFTER = "5"
 """Seconds after which a visitor may find a free child."""
+
+
+_hosts: weakref.WeakSet[CGIHost] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """A server that is stopped does not leave programs behind that talk to nobody."""
+    for host in list(_hosts):
+        host.close()
 
 
 class CGIHost:
@@ -81,6 +93,8 @@ class CGIHost:
         )  # fmt: skip
         self.children = Children(self.limits)
         self._name = name
+        self._runs: set[Run] = set()
+        _hosts.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name!r}>"
@@ -111,7 +125,9 @@ class CGIHost:
         return run
 
     def close(self) -> None:
-        """Let go of what the strategies keep for later requests."""
+        """End what still runs, and let go of what the strategies keep for later requests.  Also when Python ends."""
+        for run in list(self._runs):
+            run.terminate()
         self.executions.close()
 
     def find(self, environ: Environ) -> Script | WSGIApplication:
@@ -136,9 +152,13 @@ class CGIHost:
             body.close()
             raise
         answer = Answer(program, params, errors=environ["wsgi.errors"], limits=self.limits)
-        return Run(
-            process, answer, body, timeout=self.timeout, limits=self.limits, ended=self.children.leave
-        )  # fmt: skip
+        run = Run(process, answer, body, timeout=self.timeout, limits=self.limits, ended=self._ended)
+        self._runs.add(run)
+        return run
+
+    def _ended(self, run: Run) -> None:
+        self._runs.discard(run)
+        self.children.leave()
 
     def params(self, environ: Environ, script: Script) -> dict[str, str]:
         """The meta-variables but CONTENT_LENGTH.  Raises ScriptError on a circle of local redirects."""

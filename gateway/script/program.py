@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import resource
 
 from gateway.errors import ConfigError, RemoteProtocolError
 from gateway.script.variables import search_words
@@ -19,9 +18,8 @@ if TYPE_CHECKING:
 PASS_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 """What a program gets of our own environment.  Apache: PATH, LD_LIBRARY_PATH, and what PassEnv names."""
 
-_RLIMITS = {
-    "script_cpu": resource.RLIMIT_CPU, "script_memory": resource.RLIMIT_AS, "script_files": resource.RLIMIT_NOFILE
-}  # fmt: skip
+_RLIMITS = {"script_cpu": "RLIMIT_CPU", "script_memory": "RLIMIT_AS", "script_files": "RLIMIT_NOFILE"}
+"""Limits of ours and their names in :mod:`resource`."""
 
 
 class Program:
@@ -76,11 +74,9 @@ class Surroundings:
         self._added = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         self.umask = umask
         self.user, self.group, self.groups = _identity(user, group)
-        self.rlimits = {
-            number: _at_most_ours(number, getattr(limits, name))
-            for name, number in _RLIMITS.items()
-            if getattr(limits, name)
-        }
+        self.rlimits = dict(
+            _rlimit(name, getattr(limits, limit)) for limit, name in _RLIMITS.items() if getattr(limits, limit)
+        )
 
     @property
     def search_path(self) -> str | None:
@@ -134,7 +130,10 @@ def _identity(
     return entry.pw_uid, gid, os.getgrouplist(entry.pw_name, gid)
 
 
-def _at_most_ours(number: int, value: int) -> int:
-    """What may be set of a wished resource limit: nobody may raise a hard one."""
+def _rlimit(name: str, value: int) -> tuple[int, int]:
+    """A resource and what may be set of a wished limit: nobody may raise a hard one."""
+    import resource  # there is none on Windows, where CGIHost says so
+
+    number: int = getattr(resource, name)
     hard = resource.getrlimit(number)[1]
-    return value if hard == resource.RLIM_INFINITY else min(value, hard)
+    return number, value if hard == resource.RLIM_INFINITY else min(value, hard)

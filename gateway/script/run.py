@@ -38,19 +38,20 @@ _STDIN, _STDOUT, _STDERR, _EXIT = "stdin", "stdout", "stderr", "exit"
 class Run:
     """One run of a program: its response as an iterable of blocks.
 
-    ``timeout`` is as in :class:`gateway.script.CGIHost`; ``ended`` is called once nothing is left of it.  Any exception
-    out of here means that the program is gone.
+    ``timeout`` is as in :class:`gateway.script.host.CGIHost`; ``ended(self)`` is called once nothing is left of it.
+    Any exception out of here means that the program is gone.
     """
 
     def __init__(
         self, process: Process, answer: Answer, body: Body, *, timeout: float, limits: Limits,
-        ended: Callable[[], object] = lambda: None,
+        ended: Callable[[Run], object],
     ) -> None:  # fmt: skip
         self._process = process
         self._answer = answer
         self._body = body
         self._timeout = timeout
-        self._ended: Callable[[], object] | None = ended
+        self._ended: Callable[[Run], object] | None = ended
+        self._owner = os.getpid()
         self._moved_at = time.monotonic()
         self._limit = limits.request_timeout
         self._over_at = self._moved_at + (self._limit or math.inf)
@@ -228,15 +229,23 @@ class Run:
             for name in (_STDIN, _STDOUT, _STDERR, _EXIT):
                 self._drop(name)
             self._body.close()
-            ended()
+            ended(self)
+
+    def terminate(self) -> None:
+        """Ask the program to end, from any thread, and wait for nothing; not if a fork of us is who asks."""
+        if self._process.pid and self._process.returncode is None and self._owner == os.getpid():
+            self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.killpg(self._process.pid, number)  # nobody else gets this number while the group has members
+        except (ProcessLookupError, PermissionError):
+            pass  # there is nobody left, or the program has become another user's
 
     def _kill(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
             if self._process.pid:
-                try:
-                    os.killpg(self._process.pid, number)  # nobody else gets this number while the group has members
-                except (ProcessLookupError, PermissionError):
-                    pass  # there is nobody left, or the program has become another user's
+                self._signal(number)
             # Not before: an upload that broke off must not look like one that came to its end.
             self._drop(_STDIN)
             self._drop(_STDOUT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -87,15 +86,16 @@ def _popen(program: Program, argv: list[str | bytes], *, stdin: bool) -> Process
     )  # fmt: skip
 
 
-_ULIMIT = {resource.RLIMIT_CPU: ("-t", 1), resource.RLIMIT_AS: ("-v", 1024), resource.RLIMIT_NOFILE: ("-n", 1)}
-"""The option of ulimit for a resource, and the bytes of its unit."""
-
-
 def _limiting(rlimits: Mapping[int, int]) -> str:
     """What a shell does to set limits and become a program.
 
+    >>> import resource
     >>> _limiting({resource.RLIMIT_CPU: 30, resource.RLIMIT_AS: 1048576})
     'ulimit -t 30 && ulimit -v 1024 && exec "$@"'
     """
-    options = ((_ULIMIT[number], value) for number, value in rlimits.items())
-    return " && ".join([*(f"ulimit {option} {value // unit}" for (option, unit), value in options), 'exec "$@"'])
+    import resource
+
+    # The option of ulimit, and the bytes of its unit.
+    options = {resource.RLIMIT_CPU: ("-t", 1), resource.RLIMIT_AS: ("-v", 1024), resource.RLIMIT_NOFILE: ("-n", 1)}
+    words = [f"ulimit {options[number][0]} {value // options[number][1]}" for number, value in rlimits.items()]
+    return " && ".join([*words, 'exec "$@"'])
