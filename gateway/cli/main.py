@@ -8,6 +8,7 @@ from gateway import __version__
 
 COMMANDS = {
     "demo": ("gateway.cli.demo_command", "Show a process per request and persistent workers side by side."),
+    "serve": ("gateway.cli.serve", "Serve a cgi-bin, a script or an application on HTTP, for development."),
     "call": ("gateway.cli.call", "Ask a server by its wire, as curl does by HTTP."),
     "ping": ("gateway.cli.ping", "Tell whether a server answers, for health checks."),
     "decode": ("gateway.cli.decode", "Annotate every byte of a captured stream."),
@@ -18,6 +19,8 @@ EPILOG = """\
 \b
 Which command to use when:
   gateway demo  You want to see what CGI and FastCGI are; needs no web server.
+  gateway serve You write scripts or an application, and want to try them:
+                gateway serve ./cgi-bin
   fcgi-run      The web server speaks FastCGI to workers that stay (nginx,
                 Apache, lighttpd, HAProxy, Caddy): fcgi-run app:application
   cgi-run       The web server starts a program for each request (a cgi-bin):

@@ -11,6 +11,7 @@ import os
 from gateway.environ import check_mount, is_under
 from gateway.errors import RemoteProtocolError, ScriptError
 from gateway.script.directory import CGIDirectory as CGIDirectory
+from gateway.script.faults import diagnose
 from gateway.script.host import CGIHost
 from gateway.script.resolve import Script
 
@@ -66,3 +67,7 @@ class CGIScript(CGIHost):
             self.path, script_name=name, path_info=path, mount=name, interpreter=self.interpreter, args=self.args,
             cwd=self.cwd,
         )  # fmt: skip
+
+    def problem(self) -> str:
+        """What keeps the program from being started, as far as its file tells; "" if nothing does."""
+        return diagnose(self.path, interpreter=self.interpreter, search=self.surroundings.search_path)

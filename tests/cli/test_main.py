@@ -51,8 +51,8 @@ def test_the_version_is_the_package_s() -> None:
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    result = CliRunner().invoke(main, ["serve"])
-    assert (result.exit_code, "No such command 'serve'" in result.output) == (2, True)
+    result = CliRunner().invoke(main, ["server"])
+    assert (result.exit_code, "No such command 'server'" in result.output) == (2, True)
 
 
 def test_a_port_must_be_one() -> None:

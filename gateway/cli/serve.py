@@ -1,0 +1,147 @@
+"""The command ``gateway serve``: an application, a script or a directory of scripts on HTTP, for development.
+
+The heir of ``python -m http.server --cgi``: our own HTTP wire and worker, one process, a line for each request.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from gateway.cli.ports import HOST, listen_nearby
+from gateway.errors import ConfigError
+from gateway.limits import Limits
+from gateway.loader import explain, load
+from gateway.script import CGIDirectory, CGIScript
+from gateway.script.choices import parse_execution, parse_interpreters
+from gateway.script.faults import first_line, name_interpreter
+from gateway.script.host import CGIHost
+
+GRACE = 1
+"""Seconds that requests have to finish when it stops."""
+
+EPILOG = """\
+\b
+Examples:
+  gateway serve ./cgi-bin
+  gateway serve ./cgi-bin --interpreter .php=php-cgi --execution '*.py=fork'
+  gateway serve hello.cgi
+  gateway serve shop.wsgi:application
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("path")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 is any free port.")
+@click.option("--host", default=HOST, show_default=True, help="The address to listen on.")
+@click.option("--threads", type=click.IntRange(1), default=8, show_default=True, help="Requests answered at once.")
+@click.option("--execution", multiple=True, metavar="[PATTERN=]NAME",
+              help="How scripts run: spawn, fork or inprocess; '*.py=fork' for some. Can be repeated.")  # fmt: skip
+@click.option("--interpreter", multiple=True, metavar=".EXT=COMMAND",
+              help="What runs files with this extension, executable or not. Can be repeated.")  # fmt: skip
+@click.option("--static", is_flag=True, help="Serve the other files of a directory, too.")
+@click.option("--follow-symlinks", is_flag=True, help="Follow links that lead out of the directory.")
+@click.option("--timeout", type=click.FloatRange(0), default=30.0, show_default=True, metavar="SECONDS",
+              help="A script that is silent for so long is ended; 0: never.")  # fmt: skip
+def command(*, path: str, port: int, host: str, threads: int, timeout: float, **options: Any) -> None:
+    """Serve PATH on HTTP, for development: a directory of CGI scripts, one script, or an application.
+
+    An application is named like everywhere here: module:attribute or path/to/file.py:attribute. If the port is in use,
+    the next free one is taken.
+    """
+    from gateway import serve
+
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        app = build_app(path, timeout=timeout, **options)
+        listener = listen_nearby(port, host=host)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    actual = listener.getsockname()[1]
+    if port not in (0, actual):
+        click.echo(f"Port {port} is in use; {actual} is the next free one.")
+    for line in describe(app):
+        click.echo(line)
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"Serving {path} at http://{shown}:{actual}/  (Ctrl-C stops it)")
+    with suppress(KeyboardInterrupt):  # before the worker is there to take it
+        serve(
+            Journal(app, say=click.echo) if isinstance(app, CGIHost) else app, f"fd://{listener.detach()}",
+            protocol="http", threads=threads, limits=Limits(graceful_timeout=GRACE),
+        )  # fmt: skip
+    if isinstance(app, CGIHost):
+        app.close()
+    click.echo("Stopped.")
+
+
+def build_app(
+    path: str, *, timeout: float, execution: Iterable[str], interpreter: Iterable[str], static: bool,
+    follow_symlinks: bool,
+) -> Any:  # fmt: skip
+    """The application that a path means.  Raises ConfigError; ends the process if an application cannot be loaded."""
+    choice, interpreters = parse_execution(execution), parse_interpreters(interpreter)
+    if os.path.isdir(path):
+        return CGIDirectory(
+            path, interpreters=interpreters, static=static, follow_symlinks=follow_symlinks, execution=choice,
+            timeout=timeout,
+        )  # fmt: skip
+    runs_by = interpreters.get(os.path.splitext(path)[1])
+    if os.path.isfile(path) and (runs_by or os.access(path, os.X_OK) or first_line(path).startswith(b"#!")):
+        return CGIScript(path, interpreter=runs_by or (), execution=choice, timeout=timeout)
+    try:
+        return load(path)
+    except Exception as error:
+        click.echo(explain(path, error), err=True)
+        sys.exit(3)
+
+
+def describe(app: Any) -> Iterable[str]:
+    """What there is to be asked for, a line for each script: interpreter, strategy, problem."""
+    if isinstance(app, CGIScript):
+        how = app.executions.choose(app.path).name
+        rows = [("/", " ".join(app.interpreter) or name_interpreter(app.path), how, app.problem())]
+    elif isinstance(app, CGIDirectory):
+        rows = [(row.url, row.interpreter, row.execution, row.problem) for row in app.inspect()]
+        if not rows:
+            yield f"There is no script in {app.root}: one is a file with chmod +x, or with an --interpreter."
+    else:
+        return
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    for url, interpreter, how, problem in rows:
+        line = f"  {url:{widths[0]}}  {interpreter:{widths[1]}}  {how:{widths[2]}}"
+        yield f"{line}  PROBLEM: {problem}" if problem else line.rstrip()
+
+
+class Journal:
+    """A WSGI application before another that says a line for each request: when, what, how it ended, how long."""
+
+    def __init__(self, app: Callable[..., Iterable[bytes]], *, say: Callable[[str], object]) -> None:
+        self._app = app
+        self._say = say
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        """One request."""
+        began, status = time.monotonic(), "500"
+
+        def start(said: str, *rest: Any) -> object:
+            nonlocal status
+            status = said[:3]
+            return start_response(said, *rest)
+
+        result = self._app(environ, start)
+        try:
+            yield from result
+        finally:
+            if hasattr(result, "close"):
+                result.close()
+            target = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
+            took = 1000 * (time.monotonic() - began)
+            printable = "".join(letter if letter.isprintable() else "?" for letter in target)
+            self._say(f"{time.strftime('%H:%M:%S')} {environ['REQUEST_METHOD']} {printable} {status} {took:.0f} ms")

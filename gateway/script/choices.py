@@ -1,0 +1,49 @@
+"""What a command line says of a directory of CGI programs, as words: which strategy and which interpreter for what."""
+
+from __future__ import annotations
+
+import shlex
+
+from gateway.errors import ConfigError
+from gateway.script.execution import EXECUTIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def parse_execution(words: Iterable[str]) -> dict[str, str]:
+    """Strategies by patterns of file names; one alone is for all files that no pattern fits.  Raises ConfigError.
+
+    >>> parse_execution(["*.py=fork"])
+    {'*.py': 'fork', '*': 'spawn'}
+    >>> parse_execution(["fork"])
+    {'*': 'fork'}
+    """
+    choice: dict[str, str] = {}
+    rest = "spawn"
+    for word in words:
+        pattern, equals, name = word.rpartition("=")
+        if name not in EXECUTIONS:
+            known = ", ".join(EXECUTIONS)
+            raise ConfigError(f"no execution is called {name!r}; there are: {known}. Write NAME or PATTERN=NAME")
+        if equals and pattern != "*":
+            choice[pattern] = name
+        else:
+            rest = name
+    return choice | {"*": rest}
+
+
+def parse_interpreters(words: Iterable[str]) -> dict[str, list[str]]:
+    """Command lines by extensions.  Raises ConfigError.
+
+    >>> parse_interpreters([".php=php-cgi", ".pl=perl -T"])
+    {'.php': ['php-cgi'], '.pl': ['perl', '-T']}
+    """
+    interpreters: dict[str, list[str]] = {}
+    for word in words:
+        extension, _, command = word.partition("=")
+        if extension[:1] != "." or not command.split():
+            raise ConfigError(f"interpreter {word!r}: write an extension and a command line, such as .php=php-cgi")
+        interpreters[extension] = shlex.split(command)
+    return interpreters
