@@ -71,11 +71,11 @@ def test_serve_takes_its_url(tmp_path: Path, nothing_left_over: object) -> None:
     program = ROW + f"import gateway\nfrom tests.serving import echo\ngateway.serve(echo, 'toy://{tmp_path}/socket')"
     server = subprocess.Popen([sys.executable, "-c", program], cwd=house.ROOT, stderr=subprocess.DEVNULL)
     try:
-        until((tmp_path / "socket").exists, timeout=4 * PATIENCE)
+        until((tmp_path / "socket").exists, timeout=2 * PATIENCE)
         with gateway.Client(f"toy://{tmp_path}/socket") as client:
             assert client.request("POST", "/", body=b"body")[2] == b"body"
         server.send_signal(signal.SIGTERM)
-        assert server.wait(4 * PATIENCE) == 0
+        assert server.wait(2 * PATIENCE) == 0
     finally:
         server.kill()
         server.wait()
@@ -88,6 +88,17 @@ def test_fcgi_run_takes_its_name(tmp_path: Path, nothing_left_over: object, word
         master.ready()
         assert master.ask("/page", url=f"toy://{master.socket}", body=b"four")["body"] == 4
         assert master.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(("call", "-d", "body"), b"body"), (("ping",), b" answers in ")], ids=["call", "ping"]
+)
+def test_the_commands_take_its_url(serve: Serve, words: tuple[str, ...], said: bytes) -> None:
+    program = f"{ROW}from gateway.cli.main import main; main()"
+    words = (*words, serve(echo, protocol="toy").url)
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=house.ROOT, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert said in done.stdout
 
 
 # What its file does.
