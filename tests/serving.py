@@ -47,7 +47,7 @@ WORKERS: dict[str, dict[str, Any]] = {
 """Every kind of worker, as options of a server."""
 SPOKEN = [wire for wire in WIRES if wire != "auto"]
 """The wires, but for the one that is any of them."""
-PATIENCE = 5.0
+PATIENCE = 10.0
 """Seconds until something that should happen is taken not to."""
 
 T = TypeVar("T")
