@@ -51,7 +51,7 @@ Exit status, as curl's:
 
 @click.command(epilog=EPILOG)
 @click.argument("url")
-@click.argument("path", default="/")
+@click.argument("path", required=False)
 @click.option("-X", "--request", "method", metavar="METHOD", help="The method; GET by default, POST with --data.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="LINE", help="A header, as in 'Accept: text/html'.")
 @click.option("-d", "--data", metavar="DATA", help="The body: this text, the content of @FILE, or - for stdin.")
@@ -71,18 +71,21 @@ Exit status, as curl's:
 @click.option("--secret", envvar="GATEWAY_SECRET", show_envvar=True, help="AJP: the secret that the server wants.")
 @click.option("--packet-size", type=int, metavar="BYTES", help="AJP: the size of packets that the server is set to.")
 def command(
-    *, url: str, path: str, method: str | None, headers: tuple[str, ...], data: str | None, include: bool, head: bool,
-    verbose: int, output: str | None, fail: bool, timeout: float, connect_timeout: float, params: tuple[str, ...],
-    root: str | None, index: str, mount: str, secret: str | None, packet_size: int | None,
+    *, url: str, path: str | None, method: str | None, headers: tuple[str, ...], data: str | None, include: bool,
+    head: bool, verbose: int, output: str | None, fail: bool, timeout: float, connect_timeout: float,
+    params: tuple[str, ...], root: str | None, index: str, mount: str, secret: str | None, packet_size: int | None,
 ) -> None:  # fmt: skip
     """Ask the server at URL for PATH, as a web server would, and print the body of its response.
 
     URL names the wire and the place: fastcgi://unix:/run/app.sock, scgi://127.0.0.1:4000, uwsgi://…, ajp://…,
-    http://…. What the application writes to its error log goes to stderr. Local redirects are shown, not followed.
+    http://…. After a port, PATH may follow at once, as in http://127.0.0.1:8000/path; it is / if none is given.
+
+    What the application writes to its error log goes to stderr. Local redirects are shown, not followed.
     """
     from gateway.cli.transcript import Transcript
     from gateway.client import Client
 
+    url, path = (url, path) if path else split_url(url)
     method = method or ("HEAD" if head else "GET" if data is None else "POST")
     options: dict[str, object] = {} if packet_size is None else {"packet_size": packet_size}
     with contextlib.ExitStack() as stack:
@@ -96,7 +99,7 @@ def command(
             client.tap = transcript = Transcript(client.address, detail=verbose)
             # The other wires are spoken behind a web server, which is at another address.
             host = str(client.address)[7:] if client.address.protocol == "http" and client.address.host else "localhost"
-            environ = _environ(method, path, headers=headers, body=body, mount=mount, host=host)
+            environ = _environ(method, path or "/", headers=headers, body=body, mount=mount, host=host)
         except (ConfigError, ProtocolError, ValueError) as error:
             raise click.UsageError(str(error)) from None
         status = _call(client, environ, transcript, out, include=include or head)
@@ -114,9 +117,12 @@ def _call(client: Client, environ: Environ, transcript: Transcript, out: IO[byte
         if include:
             lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers), "", ""]
             _write(out, "\r\n".join(lines).encode("latin-1"))
+        block = b""
         for block in response:
             size += len(block)
             _write(out, block)
+        if out.isatty() and not block.endswith(b"\n"):
+            click.echo(err=True)  # what follows on the terminal begins a line
     except ProtocolError as error:
         transcript.end()
         _exit(_meaning(error, transcript, begun=response is not None), str(error))
@@ -219,6 +225,17 @@ def _size(body: bytes | IO[bytes]) -> int | None:
         return status.st_size - body.tell() if stat.S_ISREG(status.st_mode) else None
     except OSError:  # it has no descriptor, or no place to be at
         return None
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """A URL as people write it for HTTP, with a path after the port: the place, and the path, "" if there is none.
+
+    >>> split_url("ajp://127.0.0.1:8009/examples/?x=1"), split_url("scgi://unix:/run/app.sock")
+    (('ajp://127.0.0.1:8009', '/examples/?x=1'), ('scgi://unix:/run/app.sock', ''))
+    """
+    wire, mark, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    return (wire + mark + place, slash + path) if place not in ("", "unix:") else (url, "")
 
 
 def secret_for(url: str, secret: str | None) -> dict[str, object]:

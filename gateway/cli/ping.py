@@ -13,7 +13,8 @@ EPILOG = """\
 \b
 Examples:
   gateway ping fastcgi://unix:/run/app.sock
-  gateway ping --timeout 2 --path /health http://127.0.0.1:8000
+  gateway ping --timeout 2 http://127.0.0.1:8000/health
+  gateway ping --path /health uwsgi://unix:/run/app.sock
   HEALTHCHECK CMD gateway ping fastcgi://127.0.0.1:9000     (Dockerfile)
 
 Exit status: 0 if it answers, 1 if it does not, 2 for wrong usage.
@@ -33,9 +34,12 @@ def command(*, url: str, path: str, timeout: float, params: tuple[str, ...], sec
     FastCGI and AJP have a question of their own for that (GET_VALUES, CPing), which no application sees. On the other
     wires, and for a --path, it is a HEAD request; without --path any status below 500 is a sign of life.
     """
-    from gateway.cli.call import parse_param, secret_for
+    from gateway.cli.call import parse_param, secret_for, split_url
     from gateway.client import Client
 
+    if not path:
+        url, path = split_url(url)
+        path = "" if path == "/" else path
     try:
         client = Client(
             url, timeout=timeout, connect_timeout=timeout, pool_size=0, params=dict(map(parse_param, params)),

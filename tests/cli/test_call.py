@@ -24,6 +24,7 @@ from tests.leftovers import Leftovers
 
 WIRES = ["fastcgi", "scgi", "uwsgi", "ajp", "http"]
 COMMAND = [sys.executable, "-m", "gateway", "call"]
+ENVIRON = os.environ | {"PYTHONPATH": str(ROOT)}
 TOLD = ("REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_HOST",
         "HTTP_X_NAME", "HTTP_USER_AGENT", "SERVER_PROTOCOL")  # fmt: skip
 
@@ -159,6 +160,12 @@ def test_http_asks_for_the_host_that_it_connects_to() -> None:
         assert told(server.url, "/environ")["HTTP_HOST"] == server.address
 
 
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_path_may_follow_the_port(wire: str) -> None:
+    with serve_in_thread(application, protocol=wire, tcp=True) as server:
+        assert told(f"{server.url}/environ?x=1")["QUERY_STRING"] == "x=1"
+
+
 def test_params_are_added_and_win(fastcgi: str) -> None:
     result = call("-v", "--param", "SCRIPT_FILENAME=/srv/x.php", "--param", "REQUEST_METHOD=PURGE", fastcgi)
     assert ">   SCRIPT_FILENAME = /srv/x.php\n" in result.stderr and ">   REQUEST_METHOD = PURGE\n" in result.stderr
@@ -193,6 +200,14 @@ def test_the_applications_complaints_go_to_stderr(fastcgi: str) -> None:
     assert (result.stdout, result.stderr) == ("hello", "a complaint\n")
 
 
+def test_on_a_terminal_a_body_without_an_end_of_line_gets_one(fastcgi: str) -> None:
+    master, terminal = os.openpty()
+    with open(terminal, "wb") as out:
+        process = subprocess.run([*COMMAND, fastcgi], stdout=out, stderr=out, env=ENVIRON)
+    with open(master, "rb", buffering=0) as screen:
+        assert (process.returncode, screen.read(100)) == (0, b"hello\r\n")
+
+
 def test_a_response_is_written_as_it_comes(tmp_path: Path, nothing_left_over: Leftovers) -> None:
     seen = threading.Event()
 
@@ -203,7 +218,7 @@ def test_a_response_is_written_as_it_comes(tmp_path: Path, nothing_left_over: Le
         sock.sendall(b"second")
 
     with peer("scgi", tmp_path, answer) as url:
-        process = subprocess.Popen([*COMMAND, url], stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        process = subprocess.Popen([*COMMAND, url], stdout=subprocess.PIPE, env=ENVIRON)
         assert process.stdout is not None
         with process.stdout as out:
             assert os.read(out.fileno(), 100) == b"first"
@@ -337,7 +352,7 @@ def test_an_output_that_cannot_be_written_is_23(fastcgi: str, tmp_path: Path) ->
     assert call("-o", f"{tmp_path}/no/folder", fastcgi).exit_code == 23
     command = [*COMMAND, fastcgi]
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=ENVIRON)
     assert (done.returncode, done.stderr) == (23, b"gateway call: the response: No space left on device\n")
 
 
@@ -345,9 +360,7 @@ def test_a_reader_who_has_seen_enough_is_23_and_no_complaint(fastcgi: str) -> No
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "wb") as out:
-        done = subprocess.run(
-            [*COMMAND, fastcgi], stdout=out, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
-        )
+        done = subprocess.run([*COMMAND, fastcgi], stdout=out, stderr=subprocess.PIPE, env=ENVIRON)
     assert (done.returncode, done.stderr) == (23, b"")
 
 
@@ -391,7 +404,7 @@ def test_ctrl_c_is_130(tmp_path: Path, nothing_left_over: Leftovers) -> None:
             asked.set()
 
     with peer("fastcgi", tmp_path, answer) as url:
-        process = subprocess.Popen([*COMMAND, url], stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
+        process = subprocess.Popen([*COMMAND, url], stderr=subprocess.PIPE, env=ENVIRON)
         assert asked.wait(20)
         process.send_signal(signal.SIGINT)
         assert process.stderr is not None

@@ -61,6 +61,12 @@ def test_a_path_is_asked_for_on_any_wire(url: str) -> None:
     assert result.stdout.endswith(" ms: status 204 No Content\n")
 
 
+def test_a_path_may_follow_the_port() -> None:
+    with serve_in_thread(application, protocol="http", tcp=True) as server:
+        assert ping(f"{server.url}/health").stdout.endswith(" ms: status 204 No Content\n")
+        assert "HEAD /: 500" in ping(f"{server.url}/").stderr
+
+
 def test_a_path_that_is_not_there_is_no_answer(url: str) -> None:
     result = ping("--path", "/missing", url)
     assert (result.exit_code, "HEAD /missing: 404 Not Found" in result.stderr) == (1, True)
