@@ -30,7 +30,7 @@ ARROWS = {
     "loader": "errors",
     "workers": "protocols exchange apps address",
     "entry": "workers",
-    "prefork": "workers loader",
+    "prefork": "workers loader script",
     "client": "protocols exchange head address",
     "script": "protocols exchange head address",
     "testing": "entry client",

@@ -21,8 +21,9 @@ from gateway.limits import Limits
 from gateway.loader import explain, load
 from gateway.script import CGIDirectory, CGIScript
 from gateway.script.choices import parse_execution, parse_interpreters
-from gateway.script.faults import first_line, name_interpreter
+from gateway.script.faults import first_line
 from gateway.script.host import CGIHost
+from gateway.script.listing import list_scripts
 
 GRACE = 1
 """Seconds that requests have to finish when it stops."""
@@ -67,7 +68,7 @@ def command(*, path: str, port: int, host: str, threads: int, timeout: float, **
     actual = listener.getsockname()[1]
     if port not in (0, actual):
         click.echo(f"Port {port} is in use; {actual} is the next free one.")
-    for line in describe(app):
+    for line in list_scripts(app):
         click.echo(line)
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"Serving {path} at http://{shown}:{actual}/  (Ctrl-C stops it)")
@@ -100,23 +101,6 @@ def build_app(
     except Exception as error:
         click.echo(explain(path, error), err=True)
         sys.exit(3)
-
-
-def describe(app: Any) -> Iterable[str]:
-    """What there is to be asked for, a line for each script: interpreter, strategy, problem."""
-    if isinstance(app, CGIScript):
-        how = app.executions.choose(app.path).name
-        rows = [("/", " ".join(app.interpreter) or name_interpreter(app.path), how, app.problem())]
-    elif isinstance(app, CGIDirectory):
-        rows = [(row.url, row.interpreter, row.execution, row.problem) for row in app.inspect()]
-        if not rows:
-            yield f"There is no script in {app.root}: one is a file with chmod +x, or with an --interpreter."
-    else:
-        return
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-    for url, interpreter, how, problem in rows:
-        line = f"  {url:{widths[0]}}  {interpreter:{widths[1]}}  {how:{widths[2]}}"
-        yield f"{line}  PROBLEM: {problem}" if problem else line.rstrip()
 
 
 class Journal:

@@ -78,6 +78,9 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
     command line or configuration, 3 for a target that cannot be loaded, 1 for what goes wrong later.
     """
 
+    app_uri: Any
+    """gunicorn's name for the target of the command line; with --cgi-bin it is that."""
+
     def __init__(
         self, prog: str, *, protocol: str, snippet: Callable[[Address, str | None, Mapping[str, Any]], str]
     ) -> None:
@@ -130,8 +133,10 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
         except GunicornConfigError as error:
             if self.app_uri or self.cfg.paste:
                 raise
-            hint = f"name one, for example: {self.prog} myproject.wsgi:application"
-            raise GunicornConfigError(f"{error} {hint}") from error
+            self.app_uri = Options(self.cfg).cgi_bin
+            if self.app_uri is None:
+                hint = f"name one, for example: {self.prog} myproject.wsgi:application"
+                raise GunicornConfigError(f"{error} {hint}") from error
         cfg = self.cfg
         self._bound_by_default = not cfg.bind
         if not cfg.bind:
@@ -140,6 +145,8 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
 
     def _check_config(self) -> None:
         cfg, options = self.cfg, Options(self.cfg)
+        if options.cgi_bin not in (None, self.app_uri):
+            raise GunicornConfigError(f"serve either {self.app_uri} or --cgi-bin {options.cgi_bin}; leave one out")
         places = [options.parse(bind) for bind in cfg.bind]
         options.check(places)
         # The environment may be that of several servers: it can say more than this one asks.
@@ -156,8 +163,12 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
     # -- the target
 
     def load_wsgiapp(self) -> WSGIApplication:
-        """The application."""
-        return load(self.app_uri)
+        """The application, or the CGI programs in the place of one."""
+        if (directory := Options(self.cfg).cgi_bin) is None:
+            return load(self.app_uri)
+        from gateway.prefork.cgi_bin import load_cgi_bin
+
+        return load_cgi_bin(directory, Options(self.cfg))
 
     def check(self, *, reload: bool = False) -> int:
         """Load the application, at a reload also the configuration, in a child; return its exit status.
@@ -189,7 +200,11 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
                 self.do_load_config()
             self._become_a_worker()
             status = 3
-            self.load()
+            app = self.load()
+            if Options(self.cfg).cgi_bin is not None:
+                from gateway.prefork.cgi_bin import announce
+
+                announce(app)
             status = 0
         except BaseException as error:
             if status == 3:

@@ -110,6 +110,19 @@ OPTIONS = [
         "socket_mode", meta="MODE", check=_check_mode, default=None,
         desc="File mode of unix sockets, octal, e.g. 660; otherwise --umask decides, which lets everyone connect.",
     ),
+    _declare(
+        "cgi_bin", meta="DIR", check=config.validate_string, default=None,
+        desc="Serve the CGI programs in this directory, instead of an application. --mount is their place in the site, "
+        "e.g. /cgi-bin; --threads, and --limit-max-children, how many run at once.",
+    ),
+    _declare(
+        "cgi_execution", meta="[PATTERN=]NAME", check=config.validate_string, default="spawn",
+        desc="How CGI programs run: spawn, fork or inprocess; '*.py=fork,*=spawn' for some.",
+    ),
+    _declare(
+        "cgi_interpreter", meta=".EXT=COMMAND", check=config.validate_string, default="",
+        desc="What runs CGI programs with this extension, executable or not, e.g. .php=php-cgi; several with commas.",
+    ),
 ]  # fmt: skip
 """The names of our settings that are no limits."""
 WIRE_OPTIONS = [
@@ -145,6 +158,9 @@ class Options:
     worker_model: str
     protocol: str
     socket_mode: int | None
+    cgi_bin: str | None
+    cgi_execution: str
+    cgi_interpreter: str
 
     def __init__(self, cfg: Any) -> None:
         settings = cfg.settings
