@@ -17,7 +17,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from gateway.address import parse_connect
 from gateway.cli.main import main
+from gateway.cli.transcript import Transcript
+from gateway.events import APPLICATION
 from gateway.testing import Server, serve_in_thread
 from tests.house import ROOT
 from tests.leftovers import Leftovers
@@ -314,6 +317,12 @@ def test_a_server_that_hangs_up_is_18(wire: str, tmp_path: Path, nothing_left_ov
     assert result.stderr.startswith(f"gateway call: {wire}://unix:")
 
 
+def test_a_server_that_resets_the_connection_is_18(tmp_path: Path, nothing_left_over: Leftovers) -> None:
+    with peer("fastcgi", tmp_path, lambda sock: sock.recv(1, socket.MSG_PEEK) and None) as url:
+        result = call("-d", "never read", url)
+    assert (result.exit_code, "the connection broke: Connection reset by peer" in result.stderr) == (18, True)
+
+
 def test_a_response_that_breaks_off_is_18(url: str) -> None:
     result = call(url, "/short")
     assert (result.exit_code, result.stdout) == (18, "four")
@@ -394,6 +403,12 @@ def test_what_a_wire_cannot_say_is_2(servers: dict[str, Server]) -> None:
 
 def test_a_wrong_secret_is_a_403_that_the_server_explains_to_itself(servers: dict[str, Server]) -> None:
     assert call("-i", "--secret", "wrong", servers["ajp"].url).stdout.startswith("HTTP/1.1 403 Forbidden")
+
+
+def test_the_repr_of_a_transcript_shows_what_happened() -> None:
+    transcript = Transcript(parse_connect("scgi:///app.sock"), detail=0)
+    transcript(APPLICATION, b"")
+    assert repr(transcript) == "<Transcript detail=0 connected=True over=True>"
 
 
 def test_ctrl_c_is_130(tmp_path: Path, nothing_left_over: Leftovers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.cli.annotate import BODY, Annotation, Line, annotator
 from gateway.cli.annotate.auto import recognise
+from gateway.cli.annotate.show import Screen
 from gateway.cli.main import main
 from gateway.errors import LimitExceeded, RemoteProtocolError
 from gateway.events import (
@@ -36,7 +38,17 @@ from tests.corpus_files import RECORDINGS, Recording
 WIRES = ["fastcgi", "scgi", "uwsgi", "ajp", "http"]
 SIDES = {WEB_SERVER: "web-server", APPLICATION: "application"}
 BEGIN = encode_record(BEGIN_REQUEST, 1, bytes((0, 1, 1, 0, 0, 0, 0, 0)))
+SCGI = b"24:CONTENT_LENGTH\x000\x00SCGI\x001\x00,"
+AJP_HEAD = b"\x02\x02\0\1h\0\0\1/\0\0\0\0\0\0\0\0\0\0\0\x50\0"
 HTTP = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def ajp(payload: bytes) -> bytes:
+    return b"\x12\x34" + struct.pack(">H", len(payload)) + payload
+
+
+def ajp_answer(payload: bytes) -> bytes:
+    return b"AB" + struct.pack(">H", len(payload)) + payload
 
 
 def decode(data: bytes | Path, *options: str, **environ: str) -> Result:
@@ -262,6 +274,13 @@ def test_ajp_says_that_lighttpd_leaves_out_the_inner_length() -> None:
     assert said(recording.raw)[-1] == "  11 bytes of the body  (without their inner length)"
 
 
+def test_ajp_says_where_a_body_ends_and_what_means_nothing() -> None:
+    chunked = ajp(AJP_HEAD + b"\0\1\0\x11Transfer-Encoding\0\0\x07chunked\0\xff\x01\x02")
+    assert said(chunked + ajp(b"\0\3abc") + ajp(b"") + ajp(b"\x0a"))[-5:] == [
+        "  unused", "body  5 bytes", "  3 bytes of the body", "body  end", "CPing",
+    ]  # fmt: skip
+
+
 def test_a_header_of_the_proxy_protocol_comes_before_any_wire() -> None:
     lines = said(b"PROXY TCP4 192.0.2.7 198.51.100.1 4567 80\r\n" + HTTP)
     assert lines[:3] == ["PROXY protocol  version 1", "  REMOTE_ADDR = 192.0.2.7", "  REMOTE_PORT = 4567"]
@@ -339,18 +358,16 @@ def test_a_wire_without_an_annotator_is_shown_unexplained() -> None:
     ]  # fmt: skip
 
 
+def test_the_reprs_show_how_far_it_came() -> None:
+    explained = annotation("fastcgi")
+    list(explained.feed(BEGIN + b"\1\4\0"))
+    assert repr(explained) == "<Annotation <Stream 1 marked, 2 taken of 3 bytes>>"
+    list(explained.end())
+    assert repr(explained) == "<Annotation <Stream 0 marked, 1 taken of 2 bytes over> the bytes end 1 too early>"
+    assert repr(Screen(io.StringIO())) == "<Screen plain width=0>"
+
+
 # What breaks a rule
-
-SCGI = b"24:CONTENT_LENGTH\x000\x00SCGI\x001\x00,"
-AJP_HEAD = b"\x02\x02\0\1h\0\0\1/\0\0\0\0\0\0\0\0\0\0\0\x50\0"
-
-
-def ajp(payload: bytes) -> bytes:
-    return b"\x12\x34" + struct.pack(">H", len(payload)) + payload
-
-
-def ajp_answer(payload: bytes) -> bytes:
-    return b"AB" + struct.pack(">H", len(payload)) + payload
 
 
 BROKEN = [
@@ -386,6 +403,8 @@ BROKEN = [
     ("ajp", ajp(b"\x02\x02\0\1hh"), "a string of 1 bytes does not end in NUL", 8),
     ("ajp", ajp(AJP_HEAD + b"\0\1\xa0\x08\0\1z\0\xff"), "content-length is 'z', not a number", 34),
     ("ajp", ajp(AJP_HEAD + b"\0\1\xa0\x08\0\1x\0\xff")[:30], "too early", 28),
+    ("ajp", ajp(AJP_HEAD + b"\0\1\xa0\x08\0\0011\0\xff") + ajp(b"\0\2ab"), "2 bytes came where 1 were due", 41),
+    ("ajp", ajp(AJP_HEAD + b"\0\2\xa0\x08\0\0011\0\xa0\x08\0\0012\0\xff"), "two different content-length", 40),
     ("ajp", ajp_answer(b"\x06\x01"), "what it says needs 1 bytes more", 5),
     ("ajp", ajp_answer(b"\x04\0\x05\0\0\0\0\0"), "status 5 has not three digits", 5),
     ("http", b"GET\r\n", "'GET' is neither a request line nor a status line", 0),
