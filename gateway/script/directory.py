@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 
-from gateway.environ import encode_path
 from gateway.errors import ConfigError, RemoteProtocolError, ScriptError
 from gateway.script.faults import diagnose, name_interpreter
 from gateway.script.host import CGIHost
-from gateway.script.resolve import Folder, Script, Tree
-from gateway.script.static import FileBlocks, static_head
+from gateway.script.resolve import Script, Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from gateway.environ import Environ
-    from gateway.script.host import StartResponse, WSGIApplication
+    from gateway.script.resolve import Found
 
 INDEX = ("index.cgi", "index.pl", "index.py", "index.php", "index.sh", "index.html")
 """What a directory answers with.  Apache: DirectoryIndex."""
@@ -56,14 +54,9 @@ class CGIDirectory(CGIHost):
             owners=frozenset((0, runs_as)) if check_owner else None,
         )  # fmt: skip
 
-    def find(self, environ: Environ) -> Script | WSGIApplication:
-        """The program that a request is for, or who serves a file or a redirect.  Raises ProtocolError, ScriptError."""
-        found = self._tree.find(environ.get("PATH_INFO", ""), mount=environ.get("SCRIPT_NAME", ""))
-        if isinstance(found, Script):
-            return found
-        if isinstance(found, Folder):
-            return _redirect(found)
-        return _serve(found.path)
+    def find(self, environ: Environ) -> Found:
+        """The program that a request is for, or the file or the redirect.  Raises ProtocolError, ScriptError."""
+        return self._tree.find(environ.get("PATH_INFO", ""), mount=environ.get("SCRIPT_NAME", ""))
 
     def inspect(self) -> Iterator[Inspected]:
         """Every program that visitors can reach, or could if something were mended; nothing is started."""
@@ -100,37 +93,3 @@ class Inspected:
 
     def __repr__(self) -> str:
         return f"<Inspected {self.url!r} {self.interpreter!r} {self.execution!r} {self.problem!r}>"
-
-
-def _redirect(folder: Folder) -> WSGIApplication:
-    def redirect(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        query = environ.get("QUERY_STRING", "")
-        location = encode_path(folder.url) + (query and f"?{query}")
-        start_response("301 Moved Permanently", [("Location", location), ("Content-Length", "0")])
-        return []
-
-    return redirect
-
-
-def _serve(path: str) -> WSGIApplication:
-    def serve(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        try:
-            file = open(path, "rb")
-        except OSError as error:
-            raise ScriptError(
-                f"{path}: it cannot be read ({error.strerror}): chmod +r {path}", status_hint="403 Forbidden"
-            ) from error
-        try:
-            status, headers, wanted = static_head(file, environ)
-            start_response(status, headers)
-        except BaseException:
-            file.close()
-            raise
-        if not wanted:
-            file.close()
-            return []
-        wrapper = environ.get("wsgi.file_wrapper", FileBlocks)
-        content: Iterable[bytes] = wrapper(file)
-        return content
-
-    return serve

@@ -21,16 +21,18 @@ from gateway.script.faults import log
 from gateway.script.program import PASS_ENVIRONMENT, Surroundings
 from gateway.script.resolve import Script
 from gateway.script.run import Run
+from gateway.script.static import FileBlocks, answer_plainly
 from gateway.script.variables import meta_variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import TypeAlias
+    from typing import IO, TypeAlias
 
     from gateway.environ import Environ
     from gateway.events import Headers
     from gateway.script.execution import Choice
+    from gateway.script.resolve import Found
 
     StartResponse: TypeAlias = Callable[..., object]
     WSGIApplication: TypeAlias = Callable[[Environ, StartResponse], Iterable[bytes]]
@@ -104,7 +106,7 @@ class CGIHost:
         try:
             found = self.find(environ)
             if not isinstance(found, Script):
-                return found(environ, start_response)
+                return _send(*answer_plainly(found, environ), environ, start_response)
             run = self._start(environ, found)
             response = run.head()
             onward = self.onward(environ, response.local_redirect, mount=found.mount)
@@ -130,8 +132,8 @@ class CGIHost:
             run.terminate()
         self.executions.close()
 
-    def find(self, environ: Environ) -> Script | WSGIApplication:
-        """What is to be run for a request, or who answers it otherwise.  Raises ProtocolError, ScriptError."""
+    def find(self, environ: Environ) -> Found:
+        """What is to be run for a request, or what answers it otherwise.  Raises ProtocolError, ScriptError."""
         raise NotImplementedError
 
     def _start(self, environ: Environ, script: Script) -> Run:
@@ -198,3 +200,15 @@ class CGIHost:
         if status[:3] == "503":
             headers.append(("Retry-After", _RETRY_AFTER))
         return status, headers, page
+
+
+def _send(
+    status: str, headers: Headers, file: IO[bytes] | None, environ: Environ, start_response: StartResponse
+) -> Iterable[bytes]:
+    try:
+        start_response(status, headers)
+    except BaseException:
+        if file is not None:
+            file.close()
+        raise
+    return [] if file is None else environ.get("wsgi.file_wrapper", FileBlocks)(file)

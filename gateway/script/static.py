@@ -1,10 +1,13 @@
-"""Files beside the scripts, served as they are: the head of the answer, from the web server's side (RFC 9110)."""
+"""What a directory answers without a program: files beside the scripts, redirects (RFC 9110)."""
 
 from __future__ import annotations
 
 import os
 
+from gateway.environ import encode_path
+from gateway.errors import ScriptError
 from gateway.exchange import BLOCK
+from gateway.script.resolve import Folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,23 +16,37 @@ if TYPE_CHECKING:
 
     from gateway.environ import Environ
     from gateway.events import Headers
+    from gateway.script.resolve import StaticFile
 
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
-def static_head(file: IO[bytes], environ: Environ) -> tuple[str, Headers, bool]:
-    """Status and headers for an open file, and whether its content is to follow."""
+def answer_plainly(found: StaticFile | Folder, environ: Environ) -> tuple[str, Headers, IO[bytes] | None]:
+    """Status, headers and open file, if its content is wanted, for what is no program.  Raises ScriptError."""
+    if isinstance(found, Folder):
+        query = environ.get("QUERY_STRING", "")
+        location = encode_path(found.url) + (query and f"?{query}")
+        return "301 Moved Permanently", [("Location", location), ("Content-Length", "0")], None
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-        return "405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")], False
+        return "405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")], None
     from email.utils import formatdate  # a directory of scripts alone does without
 
+    try:
+        file = open(found.path, "rb")
+    except OSError as error:
+        raise ScriptError(
+            f"{found.path}: it cannot be read ({error.strerror}): chmod +r {found.path}", status_hint="403 Forbidden"
+        ) from error
     status = os.fstat(file.fileno())
     changed = int(status.st_mtime)
-    modified = ("Last-Modified", formatdate(changed, usegmt=True))
-    if _is_fresh(environ.get("HTTP_IF_MODIFIED_SINCE", ""), changed):
-        return "304 Not Modified", [modified], False
-    headers = [("Content-Type", content_type(file.name)), ("Content-Length", str(status.st_size)), modified]
-    return "200 OK", headers, environ["REQUEST_METHOD"] == "GET"
+    headers = [("Last-Modified", formatdate(changed, usegmt=True))]
+    fresh = _is_fresh(environ.get("HTTP_IF_MODIFIED_SINCE", ""), changed)
+    if not fresh:
+        headers += [("Content-Type", content_type(found.path)), ("Content-Length", str(status.st_size))]
+    if fresh or environ["REQUEST_METHOD"] == "HEAD":
+        file.close()
+        return "304 Not Modified" if fresh else "200 OK", headers, None
+    return "200 OK", headers, file
 
 
 def _is_fresh(since: str, changed: int) -> bool:

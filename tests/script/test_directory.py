@@ -181,7 +181,7 @@ class TestStaticFile:
         def refuse(path: str, mode: str) -> Any:  # root may read any file
             raise PermissionError(13, "Permission denied", path)
 
-        monkeypatch.setattr("gateway.script.directory.open", refuse, raising=False)
+        monkeypatch.setattr("gateway.script.static.open", refuse, raising=False)
         assert ask(app, "/style.css").status == "403 Forbidden"
         assert "cannot be read (Permission denied): chmod +r" in caplog.text
 
