@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import webtest.lint
@@ -13,7 +15,8 @@ from gateway.address import connect, parse_connect
 from gateway.client import Client
 from gateway.events import EndOfRequest, EndOfResponse, Request, Response, ResponseBody
 from gateway.script import CGIScript
-from gateway.testing import ConnectionPair, serve_in_process, wire_app
+from gateway.testing import ConnectionPair, conformance, serve_in_process, wire_app
+from gateway.testing.applications import closes, gives
 from gateway.testing.conformance import CONFORMANCE, cases_for, make_application, run_conformance
 from tests.house import ROOT
 from tests.leftovers import Leftovers
@@ -66,9 +69,31 @@ def test_what_a_wire_is_said_not_to_show_it_does_not_show(serve: Serve, wire: st
 # The suite itself.
 
 
-def test_a_case_names_what_is_wrong() -> None:
-    with pytest.raises(AssertionError, match="status: found '200 OK', wanted '404 Not Found'"):
-        next(case for case in CONFORMANCE if case.name == "a head may be replaced before it is sent").run(hello)
+def leaves_open(environ: Any, start_response: Any) -> Any:
+    """The server that never calls ``close()``."""
+    return iter(closes(environ, start_response))
+
+
+def tells_all(environ: Any, start_response: Any) -> list[bytes]:
+    """The server that shows its visitors what went wrong."""
+    start_response("500 Internal Server Error", [PLAIN])
+    return [b"Traceback (most recent call last): ..."]
+
+
+@pytest.mark.parametrize(
+    ("name", "server", "message"),
+    [
+        ("a head may be replaced before it is sent", hello, "status: found '200 OK', wanted '404 Not Found'"),
+        ("an error in the body cuts it visibly", gives(b"the beginning"), "the response was whole"),
+        ("close() is called once", leaves_open, "the application reported nothing in 0.05 seconds"),
+        ("an error before the head", tells_all, "the visitor is told b'Traceback'"),
+    ],
+)
+def test_a_case_names_what_is_wrong(monkeypatch: pytest.MonkeyPatch, name: str, server: Any, message: str) -> None:
+    monkeypatch.setattr(conformance, "PATIENCE", 0.05)
+    (case,) = (case for case in CONFORMANCE if case.name == name)
+    with pytest.raises(AssertionError, match=re.escape(message)):
+        case.run(server)
 
 
 def test_a_server_that_answers_all_alike_does_not_conform() -> None:
@@ -77,11 +102,6 @@ def test_a_server_that_answers_all_alike_does_not_conform() -> None:
     message = str(caught.value)
     assert f"of {len(CONFORMANCE)} cases failed" in message
     assert "the method GET arrives: body: found b'hello', wanted b\"'GET'\"" in message
-
-
-def test_a_server_that_conforms_passes(serve: Serve) -> None:
-    with Client(serve(make_application()).url) as client:
-        run_conformance(client)
 
 
 def listens(url: str) -> bool:
