@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from gateway.cli.annotate import BAD, Annotation, Line, annotator
-from gateway.cli.annotate.show import STYLES, Screen, Styled, rows, words
+from gateway.cli.annotate import Annotation, Line, annotator
+from gateway.cli.annotate.show import Screen, Styled, rows, words
 from gateway.events import APPLICATION, WEB_SERVER, Side
 
 TYPE_CHECKING = False
@@ -54,14 +54,11 @@ class Transcript:
         self._screen.show([("* ", "dim"), (text, "dim")])
 
     def _show(self, side: Side, lines: Iterable[Line]) -> None:
-        annotation = self._annotations[side]
-        known = annotation.fault
         for line in lines:
             self._line(side, line)
+        annotation = self._annotations[side]
         for line in annotation.rest() if annotation.fault else ():
             self._line(side, line)
-        if annotation.fault and not known:
-            self._screen.show([_MARKS[side], (str(annotation.fault), STYLES[BAD])])
 
     def _line(self, side: Side, line: Line) -> None:
         shown: Iterable[Iterable[Styled]] = ()

@@ -297,7 +297,7 @@ def test_nothing_that_a_visitor_sent_reaches_the_terminal_as_it_is() -> None:
 
 def test_colours_tell_what_is_what() -> None:
     result = decode(BEGIN, FORCE_COLOR="1", TERM="xterm-256color")
-    assert "\x1b[1;33m01 \x1b[0m" in result.stdout  # a type, in the colour of
+    assert "\x1b[1;33m01\x1b[0m" in result.stdout  # a type, in the colour of
     assert "\x1b[1;33mBEGIN_REQUEST" in result.stdout
     assert "\x1b" not in decode(BEGIN, FORCE_COLOR="1", NO_COLOR="1").stdout
 
@@ -433,7 +433,8 @@ def test_a_byte_that_breaks_a_rule_is_named(wire: str, data: bytes, rule: str, o
 def test_what_comes_before_the_bad_byte_is_still_said() -> None:
     result = decode(BEGIN + b"\x01\x63\x00\x01\x00\x00\x00\x00and so on")
     assert [line[45:] for line in result.stdout.splitlines()] == [
-        "BEGIN_REQUEST  request 1  Responder  keep the connection", "", "", "", "",
+        "BEGIN_REQUEST  request 1  Responder  keep the connection", "",
+        "", "type 99 for request 1 is not for the WEB_SERVER to say (§8)", "",
     ]  # fmt: skip
 
 

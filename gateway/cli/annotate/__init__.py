@@ -215,6 +215,7 @@ class Annotation:
         self._lines = annotate(self._stream)
         self.fault: RemoteProtocolError | None = None
         """The rule that a byte broke; it is the first one that no line says anything about."""
+        self._untold = ""
 
     def __repr__(self) -> str:
         return f"<Annotation {self._stream!r}{f' {self.fault}' if self.fault else ''}>"
@@ -234,8 +235,9 @@ class Annotation:
         return self._stream.rest(PARTIAL, "… goes on in another record")
 
     def rest(self) -> Iterator[Line]:
-        """What was fed after a fault, or so far: nobody can tell what it is."""
-        return self._stream.rest(BAD, "")
+        """What follows a fault, and the rule with its first byte: nobody can tell what it is."""
+        rule, self._untold = self._untold, ""
+        return self._stream.rest(BAD, rule)
 
     def _advance(self) -> Iterator[Line]:
         if self.fault:
@@ -246,5 +248,5 @@ class Annotation:
                     return
                 yield line
         except RemoteProtocolError as error:
-            self.fault = error
+            self.fault, self._untold = error, str(error)
             yield from self._stream.marked()

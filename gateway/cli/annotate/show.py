@@ -37,7 +37,8 @@ def rows(line: Line, offset: int, columns: int = COLUMNS) -> Iterator[list[Style
         row = cells[start : start + columns]
         styled: list[Styled] = [(f"{offset + start:08x}  ", "dim")]
         runs = [(bytes(byte for byte, _ in run), style) for style, run in groupby(row, key=itemgetter(1))]
-        styled += [(f"{run.hex(' ')} ", style) for run, style in runs]
+        for run, style in runs:
+            styled += [(run.hex(" "), style), (" ", "")]
         styled.append((" " * (3 * (columns - len(row)) + 1), ""))
         styled += [("".join(chr(byte) if 32 <= byte < 127 else "." for byte in run), style) for run, style in runs]
         if not start:
