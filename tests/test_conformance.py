@@ -66,6 +66,10 @@ def test_what_a_wire_is_said_not_to_show_it_does_not_show(serve: Serve, wire: st
                     case.run(client)
 
 
+def test_of_a_wire_that_is_still_unknown_is_asked_what_all_wires_show() -> None:
+    assert {*cases_for("auto")} == {*CONFORMANCE}.intersection(*map(cases_for, SPOKEN))
+
+
 # The suite itself.
 
 

@@ -143,6 +143,7 @@ class Connection:
     """
 
     body_held, needs_length = 0, False
+    error_channel = meta_variables = marks_end = False  # what is true of every wire that it may turn out to be
 
     def __init__(
         self, side: Side, *, limits: Limits | None = None, options: Mapping[str, Mapping[str, Any]] | None = None
@@ -150,7 +151,6 @@ class Connection:
         if side is not APPLICATION:
             raise ConfigError("who speaks first has to know the wire: give the URL its name, such as fastcgi://…")
         self.side = side
-        self.error_channel = False
         self._limits = limits
         self._options = options or {}
         for name, given in self._options.items():
