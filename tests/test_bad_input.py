@@ -249,6 +249,19 @@ def test_noise_harms_nobody(serve: Serve, log: Log, wire: str) -> None:
     assert_serves(server, speaks)
 
 
+@pytest.mark.parametrize("wire", ["fastcgi", "ajp", "http"])
+def test_a_fault_may_come_after_a_request_that_was_answered(serve: Serve, log: Log, wire: str) -> None:
+    server = starts(serve, wire)
+    with WebServer(server, **OPTIONS.get(wire, {})) as client:
+        assert client.get(b"body").body == b"body"
+        client.sock.sendall(b"\xff noise\r\n\r\n")
+        while client.sock.recv(1000):
+            pass
+    ((level, line),) = log.lines
+    assert level == "warning" and line.endswith(f"at byte {len(WHOLE[wire])})")
+    assert_serves(server, wire)
+
+
 @pytest.mark.parametrize("wire", SPOKEN)
 def test_a_fault_on_one_connection_harms_no_other(serve: Serve, wire: str) -> None:
     server = starts(serve, wire)
