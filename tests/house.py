@@ -25,7 +25,8 @@ ARROWS = {
     "environ": "events limits",
     "protocols": "head environ",
     "exchange": "head environ",
-    "apps": "exchange",
+    "scope": "environ",
+    "apps": "exchange scope",
     "address": "errors",
     "loader": "errors",
     "workers": "protocols exchange apps address",
@@ -39,7 +40,7 @@ ARROWS = {
     "__init__": "entry prefork client script",  # its lazy public names
 }
 
-PURE = {"errors", "limits", "events", "head", "environ", "protocols"}
+PURE = {"errors", "limits", "events", "head", "environ", "scope", "protocols"}
 IMPURE_MODULES = {
     *("_socket", "select", "selectors", "socket", "ssl"),
     *("_thread", "asyncio", "concurrent", "multiprocessing", "subprocess", "threading"),

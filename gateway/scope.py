@@ -1,0 +1,108 @@
+"""A WSGI environ as the scope of an ASGI application (ASGI HTTP specification 2.5); pure, as :mod:`gateway.environ` is.
+
+What the front end's params lacked was mended when the environ was built.  ``path`` includes ``root_path``, as uvicorn,
+Starlette, Django and Quart have it (docs/decisions/0007-scope.md).
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    from gateway.environ import Environ
+    from gateway.events import Pairs
+
+    Scope: TypeAlias = dict[str, Any]
+
+SPEC_VERSION = "2.5"
+"""Of the HTTP specification: ``send()`` raises OSError when the web server no longer listens (2.4)."""
+
+_HTTP_VERSIONS = {"HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/2": "2", "HTTP/3.0": "3", "HTTP/3": "3"}
+_header_names: dict[str, bytes] = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"}
+"""Variables and the headers that they stand for: visitors send the same few for ever."""
+_HEADER_NAMES_SIZE = 500
+
+
+def build_scope(environ: Environ, *, repeated: Pairs = ()) -> Scope:
+    """The ``http`` scope of a request from its environ, which it carries along as ``gateway.environ``.
+
+    That is where REMOTE_USER, SSL_* and whatever else only CGI knows are found.  ``repeated`` is as in
+    :class:`gateway.events.Request`: it keeps headers apart that an environ has to join.
+    """
+    root = environ["SCRIPT_NAME"]
+    path = root + environ["PATH_INFO"]
+    if not path.isascii():
+        root, path = _decode(root), _decode(path)
+    scope: Scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
+        "http_version": _HTTP_VERSIONS.get(environ["SERVER_PROTOCOL"], "1.1"),
+        "method": environ["REQUEST_METHOD"].upper(),
+        "scheme": environ["wsgi.url_scheme"],
+        "path": path,
+        "query_string": environ["QUERY_STRING"].encode("latin-1"),
+        "root_path": root,
+        "headers": _headers(environ, repeated),
+        "server": (environ["SERVER_NAME"], _port(environ["SERVER_PORT"])),
+        "gateway.environ": environ,
+    }
+    uri, host = environ.get("REQUEST_URI"), environ.get("REMOTE_ADDR")
+    if uri:
+        scope["raw_path"] = _raw_path(uri)
+    if host:
+        scope["client"] = (host, _port(environ.get("REMOTE_PORT", "")) or 0)
+    return scope
+
+
+def _decode(path: str) -> str:
+    """Bytes as latin-1, which WSGI has, as the text they are in UTF-8; what is none shows as U+FFFD."""
+    return path.encode("latin-1").decode("utf-8", "replace")
+
+
+def _port(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 6 else None
+
+
+def _raw_path(uri: str) -> bytes:
+    path = uri.partition("?")[0]
+    if path[0] != "/":  # absolute-form, RFC 9112 §3.2.2
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return path.encode("latin-1")
+
+
+def _headers(environ: Environ, repeated: Pairs) -> list[tuple[bytes, bytes]]:
+    headers = [
+        (_header_names.get(name) or _header_name(name), value.encode("latin-1"))
+        for name, value in (_apart(environ, repeated) if repeated else environ.items())
+        if name[:5] == "HTTP_"
+    ]
+    for variable in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if variable in environ:
+            headers.append((_header_names[variable], environ[variable].encode("latin-1")))
+    if "HTTP_TRANSFER_ENCODING" in environ and "CONTENT_LENGTH" in environ:
+        # RFC 9112 §6.1: the web server, which has decoded the body, ought to have removed it.
+        headers = [pair for pair in headers if pair[0] != b"transfer-encoding"]
+    return headers
+
+
+def _header_name(variable: str) -> bytes:
+    name = variable[5:].replace("_", "-").lower().encode("latin-1")
+    if len(_header_names) < _HEADER_NAMES_SIZE:
+        _header_names[variable] = name
+    return name
+
+
+def _apart(environ: Environ, repeated: Pairs) -> list[tuple[str, Any]]:
+    """The variables with repeated headers one by one; cookies stay joined, as applications expect (RFC 9113 §8.2.3).
+
+    The order is that of the request; what the environ found elsewhere (a repair) comes last, what it dropped is gone.
+    """
+    pairs = [pair for pair in repeated if pair[0] != "HTTP_COOKIE" and pair[0] in environ]
+    told = dict(pairs)
+    return pairs + [pair for pair in environ.items() if pair[0] not in told]
+
+
+def wants_websocket(environ: Environ) -> bool:
+    """Is the request the beginning of a WebSocket (RFC 6455 §4.1), which none of our wires can carry?"""
+    return "HTTP_SEC_WEBSOCKET_KEY" in environ and "websocket" in environ.get("HTTP_UPGRADE", "").lower()
