@@ -40,6 +40,9 @@ if TYPE_CHECKING:
         def pull(self) -> None:
             """Wait until the web server said something more and feed it.  Raises RequestAborted."""
 
+        def fileno(self) -> int:
+            """The descriptor that pull() reads."""
+
     class Log(Protocol):
         """Where the operator reads: :mod:`logging`, gunicorn's log and stderr all fit."""
 
@@ -94,21 +97,14 @@ class Spool:
 class _StreamedBody(io.RawIOBase):
     """A body too long to be kept: first what is in the spool, then what the web server still sends, as it is read."""
 
-    def __init__(self, exchange: Exchange, kept: IO[bytes]) -> None:
+    def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._kept: IO[bytes] | None = kept
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        if self._kept is not None:
-            count: int = self._kept.readinto(buffer)  # type: ignore[attr-defined]
-            if count:
-                return count
-            self._kept.close()
-            self._kept = None
         if not self._rest:
             self._rest = memoryview(self._exchange.next_chunk(len(buffer)))
         count = min(len(buffer), len(self._rest))
@@ -148,7 +144,7 @@ class Exchange:
     __slots__ = (
         "connection", "request", "peer", "limits", "log", "body", "filter_data", "repairs", "complete", "aborted",
         "too_large", "expected", "is_head", "head_sent", "ended", "failed", "sent", "status", "headers",
-        "_streaming", "_left", "_excess", "_no_content", "_unpushed",
+        "held", "_kept", "_streaming", "_left", "_excess", "_no_content", "_unpushed",
     )  # fmt: skip
 
     def __init__(self, request: Request, connection: Connection, *, peer: Peer, limits: Limits, log: Log) -> None:
@@ -171,6 +167,9 @@ class Exchange:
         self.headers: Headers = []
         self.sent = 0
         """Bytes of the response body that were sent."""
+        self.held = 0
+        """Bytes of a streamed body that arrived since and were not taken yet."""
+        self._kept: IO[bytes] | None = None  # what was kept of it before
         self._streaming = self._no_content = False
         self._left: int | None = None  # bytes of the body that Content-Length still promises
         self._excess = 0  # bytes of the body beyond what it promised
@@ -196,6 +195,7 @@ class Exchange:
             elif self._streaming:
                 self.body.chunks.append(event.data)
                 self.body.size += len(event.data)
+                self.held += len(event.data)
             else:
                 self.body.append(event.data)
         elif isinstance(event, FilterData):
@@ -224,29 +224,55 @@ class Exchange:
         """
         if self.complete and not self.aborted:
             return io.BytesIO() if self.body is None else self.body.open()
-        if self.body is None:
-            self.body = Spool(self.limits.body_memory)
-        stream = _StreamedBody(self, self.body.open())
-        self._streaming = True
-        self.body.chunks = []
-        return io.BufferedReader(stream, BLOCK)
+        self.stream()
+        return io.BufferedReader(_StreamedBody(self), BLOCK)
 
-    def next_chunk(self, wanted: int) -> bytes:
-        """The next bytes of a streamed body, b"" at its end."""
-        body = self.body
-        assert body is not None  # open_body() made it
-        while not (body.chunks or self.complete or self.too_large):
-            self.connection.send(BodyWanted(wanted, self.request.request_id))
-            self.peer.pull()
+    def stream(self) -> None:
+        """From now on the body is taken as it comes, after what was kept of it."""
+        self._streaming = True
+        if self.body is not None:
+            self._kept = self.body.open()
+            self.body.chunks = []
+
+    @property
+    def drained(self) -> bool:
+        """Has all of a streamed body been taken?"""
+        return self.complete and not self.held and self._kept is None
+
+    def take(self) -> bytes | None:
+        """What came of a streamed body since it was asked last; b"" at its end, None if nothing came yet.
+
+        Raises RequestAborted if the web server gave up, or sends more or less than CONTENT_LENGTH or body_size.
+        """
         if self.too_large:
             raise RequestAborted(f"the request body is longer than limit body_size={self.limits.body_size}")
+        if self._kept is not None:
+            data = self._kept.read(BLOCK)
+            if len(data) < BLOCK:
+                self._kept.close()
+                self._kept = None
+            if data:
+                return data
+        data, size = b"", self.body_size
+        if self.held and self.body is not None:
+            data = b"".join(self.body.chunks)
+            self.body.chunks.clear()
+            self.held = 0
+        elif not self.complete:
+            return None
         if self.aborted:
             raise RequestAborted("the web server gave the request up before its body was whole")
-        if self.expected is not None and (
-            body.size > self.expected or (self.complete and not body.chunks and body.size < self.expected)
-        ):
-            raise RequestAborted(f"the body has {body.size} bytes, CONTENT_LENGTH announced {self.expected}")
-        return body.chunks.pop(0) if body.chunks else b""
+        expected = self.expected
+        if expected is not None and (size > expected or (self.complete and not data and size < expected)):
+            raise RequestAborted(f"the body has {size} bytes, CONTENT_LENGTH announced {expected}")
+        return data
+
+    def next_chunk(self, wanted: int) -> bytes:
+        """The next bytes of a streamed body, b"" at its end; waits for them."""
+        while (data := self.take()) is None:
+            self.connection.send(BodyWanted(wanted, self.request.request_id))
+            self.peer.pull()
+        return data
 
     # -- the response
 
