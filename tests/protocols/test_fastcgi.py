@@ -438,10 +438,17 @@ def test_a_response_cut_short_ends_in_what_no_web_server_takes_for_an_end() -> N
 
 
 def test_a_multiplexed_response_cut_short_harms_no_other() -> None:
-    connection = application(GET, multiplex=True)
+    connection = application(GET, begin(request_id=2), multiplex=True)
     data = said(connection, Response("200 OK", HTML, 1), EndOfResponse(1, -1))
     assert unpadded(data)[-1] == (END_REQUEST, 1, b"\xff\xff\xff\xff\0\0\0\0")
     assert connection.reusable
+
+
+def test_a_response_cut_short_while_nobody_shares_the_connection_is_seen_to_be() -> None:
+    connection = application(GET, multiplex=True)
+    data = said(connection, Response("200 OK", HTML, 1), EndOfResponse(1, -1))
+    assert unpadded(data)[-1] == (ABORT_REQUEST, 1, b"")
+    assert not connection.reusable
 
 
 def test_the_web_server_is_told_the_app_status() -> None:
