@@ -46,6 +46,10 @@ class ApplicationError(GatewayError):
     """The application broke PEP 3333 or ASGI; the message names the rule."""
 
 
+class StartupError(GatewayError):
+    """An ASGI application refused to start (lifespan), or took too long about it; the message has its reason."""
+
+
 class ScriptError(GatewayError):
     """A CGI program gave no usable head, or died.
 

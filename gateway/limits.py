@@ -54,6 +54,11 @@ class Limits:
     """One run of the application, 0 for no limit.  php-fpm: request_terminate_timeout 0; fcgi-run: --timeout."""
     queue_timeout = 5.0
     """A CGI program waits this long for one of max_children to end.  HAProxy: timeout queue, as timeout connect, 5s."""
+    abort_timeout = 10.0
+    """From the end of the web server's interest until an ASGI application that goes on is cancelled.  daphne:
+    --application-close-timeout 10."""
+    lifespan_timeout = 60.0
+    """The startup of an ASGI application, and its shutdown, each.  hypercorn: startup_timeout, shutdown_timeout 60."""
     graceful_timeout = 30.0
     """From the request to stop until what still runs is abandoned.  gunicorn: --graceful-timeout 30."""
     # How many.

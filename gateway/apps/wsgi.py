@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from gateway.environ import ADVICE, base_environ, build_environ, check_mount, needs_advice
+from gateway.apps import Runner
 from gateway.errors import ApplicationError, RemoteProtocolError, RequestAborted
-from gateway.events import AUTHORIZER, FILTER, RESPONDER
-from gateway.exchange import BLOCK, ErrorStream, Spool
+from gateway.exchange import BLOCK, ErrorStream
 from gateway.head import is_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from mmap import mmap
     from types import TracebackType
     from typing import IO, Any, TypeAlias
 
     from gateway.environ import Environ
     from gateway.events import Headers
-    from gateway.exchange import Exchange, Log
+    from gateway.exchange import Exchange
 
     ExcInfo: TypeAlias = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     WSGIApplication: TypeAlias = Callable[[Environ, Callable[..., Callable[[bytes], None]]], Iterable[bytes]]
@@ -88,7 +86,6 @@ class _Call:
         self._exchange.end()
 
 
-_TOO_LARGE = "413 Content Too Large"
 _good_statuses = {"200 OK", "302 Found", "304 Not Modified", "404 Not Found"}
 
 
@@ -102,88 +99,31 @@ def _check_status(status: str) -> None:
         _good_statuses.add(status)
 
 
-_KINDS = list(ADVICE)
-
-
-class WSGIRunner:
-    """Runs one WSGI application for one exchange after the other; a worker calls it with each.
-
-    ``mount`` is as in :func:`gateway.environ.build_environ`.  ``after(environ, exchange)`` is called after each run if
-    given: access logs, hooks.
-    """
-
-    def __init__(
-        self, app: WSGIApplication, *, log: Log, mount: str | None = None, multithread: bool = False,
-        multiprocess: bool = False, run_once: bool = False,
-        after: Callable[[Environ, Exchange], None] | None = None,
-    ) -> None:  # fmt: skip
-        self.app = app
-        self._log = log
-        self._mount = None if mount is None else check_mount(mount)
-        self._base = base_environ(multithread=multithread, multiprocess=multiprocess, run_once=run_once)
-        self._base["wsgi.file_wrapper"] = FileWrapper
-        self._advised: bytearray | mmap = bytearray(len(ADVICE))  # which repairs were advised on
-        if multiprocess and not run_once:
-            from mmap import mmap  # shared with the children that a worker forks
-
-            self._advised = mmap(-1, len(ADVICE))
-        self._after = after
+class WSGIRunner(Runner):
+    """Runs one WSGI application for one exchange after the other; a worker calls it with each."""
 
     def __call__(self, exchange: Exchange) -> None:
         """Answer one request.  Only SystemExit, KeyboardInterrupt and their like come out of it."""
         try:
             environ = self._environ(exchange)
         except RemoteProtocolError as error:
-            self._ending(exchange, exchange.refuse, error)
+            self.refuse(exchange, error)
             return
+        environ["wsgi.file_wrapper"] = FileWrapper
+        environ["wsgi.input"] = exchange.open_body()
+        environ["wsgi.errors"] = ErrorStream(exchange) if exchange.connection.error_channel else sys.stderr
         try:
             self._run(exchange, environ)
         finally:
             if self._after is not None:
                 self._guard(exchange, environ, self._after, environ, exchange)
 
-    def _environ(self, exchange: Exchange) -> Environ:
-        request = exchange.request
-        environ = build_environ(request.params, self._base, self._mount, repeated=request.repeated)
-        if exchange.too_large:
-            raise RemoteProtocolError(
-                f"the request body is longer than limit body_size={exchange.limits.body_size}", status_hint=_TOO_LARGE
-            )
-        length = environ.get("CONTENT_LENGTH")
-        if length is not None and request.role != AUTHORIZER:
-            exchange.expected = int(length)
-            size = exchange.body_size
-            if size > exchange.expected or (size < exchange.expected and exchange.complete and not exchange.aborted):
-                raise RemoteProtocolError(f"the body has {size} bytes, CONTENT_LENGTH says {length}")
-        elif exchange.complete and exchange.body is not None:
-            # A chunked upload arrived whole: applications that look for a length find it.
-            environ["CONTENT_LENGTH"] = str(exchange.body_size)
-        exchange.is_head = environ["REQUEST_METHOD"] == "HEAD"
-        environ["wsgi.input"] = exchange.open_body()
-        environ["wsgi.errors"] = ErrorStream(exchange) if exchange.connection.error_channel else sys.stderr
-        if request.role != RESPONDER:
-            environ["gateway.role"] = request.role
-        if request.role == FILTER:
-            environ["gateway.filter_data"] = (exchange.filter_data or Spool(0)).open()
-        if exchange.repairs:
-            environ["gateway.repairs"] += exchange.repairs
-        if environ["gateway.repairs"]:
-            self._advise(environ["gateway.repairs"])
-        return environ
-
-    def _advise(self, repairs: tuple[str, ...]) -> None:
-        """The first time something had to be repaired, say which line the front end's configuration lacks."""
-        for repair in repairs:
-            kind = _KINDS.index(repair)
-            if not self._advised[kind]:
-                self._advised[kind] = 1
-                if needs_advice(repair):
-                    self._log.warning("environ repaired (%s): %s", repair, ADVICE[repair])
-
     def _run(self, exchange: Exchange, environ: Environ) -> None:
         call = _Call(exchange)
         result: Any = None
         try:
+            if self._before is not None:
+                self._before(environ)
             result = self.app(environ, call.start_response)
             if result.__class__ is list or result.__class__ is tuple:
                 # All of the body is there: it need not be pushed block by block, and one block tells its length.
@@ -203,39 +143,12 @@ class WSGIRunner:
                         exchange.flush()
             call.finish()
         except RequestAborted as error:
-            self._log.info("%s %s: %s", environ["REQUEST_METHOD"], environ.get("REQUEST_URI", ""), error)
-            self._ending(exchange, exchange.fail, _TOO_LARGE if exchange.too_large else "400 Bad Request")
+            self.give_up(exchange, environ, error)
         except Exception as error:
-            self._report(exchange, environ, error)
-            self._ending(exchange, exchange.fail, "500 Internal Server Error")
+            self.fail(exchange, environ, error)
         except BaseException as error:
-            self._report(exchange, environ, error)
-            self._ending(exchange, exchange.fail, "500 Internal Server Error")
+            self.fail(exchange, environ, error)
             raise
         finally:
             if result.__class__ is not list and hasattr(result, "close"):
                 self._guard(exchange, environ, result.close)
-
-    def _guard(self, exchange: Exchange, environ: Environ, call: Callable[..., object], *arguments: object) -> None:
-        """Call what must not harm the worker when the response is over."""
-        try:
-            call(*arguments)
-        except Exception as error:
-            self._report(exchange, environ, error)
-
-    def _ending(self, exchange: Exchange, how: Callable[[Any], None], why: object) -> None:
-        """Say a last word to a web server that may no longer listen."""
-        try:
-            how(why)
-        except RequestAborted:
-            return  # and the log says why there was one
-
-    def _report(self, exchange: Exchange, environ: Environ, error: BaseException) -> None:
-        """The traceback goes to the web server's error log and to ours, never to the visitor."""
-        import traceback  # only a failing application pays for this import
-
-        what = f"{environ['REQUEST_METHOD']} {environ['SCRIPT_NAME']}{environ['PATH_INFO']}"
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-        self._log.error("the application failed on %s\n%s", what, text.rstrip("\n"))
-        if exchange.connection.error_channel and not exchange.ended:
-            exchange.report(f"{what}: {text}")
