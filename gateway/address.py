@@ -407,7 +407,7 @@ def _reason(address: Address, error: OSError) -> str:
     return f"{error.strerror or error}"
 
 
-def describe_peer(sock: socket.socket) -> str:
+def describe_peer(sock: socket.SocketType) -> str:
     """Name the other end of a connection for a log line: ``127.0.0.1:4567``, ``unix:/path`` or its process."""
     try:
         name = sock.getpeername()
@@ -416,7 +416,7 @@ def describe_peer(sock: socket.socket) -> str:
     return str(_named(name)) if name else f"unix socket, {_process_of(sock)}"
 
 
-def _process_of(sock: socket.socket) -> str:
+def _process_of(sock: socket.SocketType) -> str:
     """The process at the other end of a unix socket: who connected, or who called listen (SO_PEERCRED, unix(7))."""
     if not hasattr(socket, "SO_PEERCRED"):
         return "process unknown"

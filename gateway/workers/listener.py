@@ -21,17 +21,26 @@ if TYPE_CHECKING:
 class Listener:
     """A socket that listens, and ``connect``, which makes the Connection of whoever is accepted there."""
 
-    __slots__ = ("sock", "connect")
+    __slots__ = ("sock", "connect", "_kind")
 
     def __init__(self, sock: socket.socket, connect: Callable[[], Connection]) -> None:
         self.sock = sock
         self.connect = connect
+        self._kind = int(sock.family), int(sock.type), sock.proto
 
     def prepare(self) -> None:
         """No accept() may wait: another process may have been faster.  Accepted connections inherit TCP_NODELAY."""
         self.sock.setblocking(False)
         if self.sock.family in (socket.AF_INET, socket.AF_INET6):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def accept(self) -> tuple[socket.SocketType, object]:
+        """Who connected, and its name; raises OSError.
+
+        ``socket.accept()`` does the same, and looks two enums up each time: 9 % of the instructions of a request.
+        """
+        fd, name = self.sock._accept()  # type: ignore[attr-defined]
+        return socket.SocketType(*self._kind, fd), name
 
 
 def build_listeners(

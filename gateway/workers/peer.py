@@ -43,7 +43,7 @@ class Peer:
         "parted", "heard_ahead", "peeks", "_worker",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, connection: Connection, worker: ThreadsWorker, *, name: object) -> None:
+    def __init__(self, sock: socket.SocketType, connection: Connection, worker: ThreadsWorker, *, name: object) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.name = name  # as accept() gave it: host, port and so on; "" on a unix socket

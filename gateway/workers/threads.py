@@ -181,7 +181,7 @@ class ThreadsWorker:
 
     def _accept(self, listener: Listener) -> None:
         try:
-            sock, name = listener.sock.accept()
+            sock, name = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return  # another process was faster, or the peer went away
         except OSError as error:
@@ -194,7 +194,7 @@ class ThreadsWorker:
                 self._pause()
             self._serve(peer)
 
-    def _admit(self, listener: Listener, sock: socket.socket, name: object) -> Peer | None:
+    def _admit(self, listener: Listener, sock: socket.SocketType, name: object) -> Peer | None:
         if self._allowed is not None and not peer_allowed(name, self._allowed):
             self.log.warning("refused a connection from %s: not in FCGI_WEB_SERVER_ADDRS", describe_peer(sock))
             sock.close()
@@ -437,7 +437,7 @@ class ThreadsWorker:
         for listener in [self._listeners.pop(fd) for fd in list(self._listeners)]:
             for _ in range(self.limits.connections - len(self.peers)):
                 try:
-                    sock, name = listener.sock.accept()
+                    sock, name = listener.accept()
                 except OSError:
                     break  # the queue is empty
                 if (peer := self._admit(listener, sock, name)) is not None:
