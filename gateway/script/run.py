@@ -203,7 +203,8 @@ class Run:
             self._exit = _NONE
             if self._process.returncode is None:
                 try:
-                    self._exit = os.pidfd_open(self._process.pid)
+                    tells = getattr(self._process, "fileno", None)
+                    self._exit = os.dup(tells()) if tells else os.pidfd_open(self._process.pid)
                     self._watch(_EXIT, self._exit, select.POLLIN)
                 except (AttributeError, OSError):
                     pass  # then we look again and again

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
     class Process(Protocol):
-        """A program that was started, as who moves its pipes sees it; ``subprocess.Popen`` is one."""
+        """A program that was started, as who moves its pipes sees it; ``subprocess.Popen`` is one.
+
+        Where it has a ``fileno()``, that becomes readable when :meth:`poll` has something to tell.
+        """
 
         @property
         def pid(self) -> int:
