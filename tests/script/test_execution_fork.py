@@ -367,10 +367,15 @@ class TestInterpreter:
         assert execute(fork, program(path)).stdout == b"False True\n"
         fork.close()
 
-    def test_a_module_that_cannot_be_preloaded_is_logged(self, write: Write, caplog: pytest.LogCaptureFixture) -> None:
-        fork = Fork(preload=("no_such_module",))
-        assert execute(fork, program(write("print(1)"))) == Ended(0, b"1\n", b"")
-        assert "cannot preload 'no_such_module': ModuleNotFoundError" in caplog.text
+    def test_a_module_that_cannot_be_preloaded_is_logged(
+        self, write: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write("1/0", name="broken.py")
+        fork = Fork(preload=("no_such_module", "broken"))
+        wanted = program(write("print(1)"), env={**ENV, "PYTHONPATH": str(tmp_path)})
+        assert execute(fork, wanted) == Ended(0, b"1\n", b"")
+        assert "cannot preload no_such_module: import error: its Python lacks no_such_module: install it" in caplog.text
+        assert "cannot preload broken: ZeroDivisionError: division by zero" in caplog.text
         fork.close()
 
     def test_one_name_to_preload_is_no_sequence_of_names(self) -> None:

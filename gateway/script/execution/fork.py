@@ -19,7 +19,7 @@ from functools import lru_cache
 from gateway.errors import ConfigError, ScriptError
 from gateway.script.execution import forker
 from gateway.script.execution.spawn import Spawn
-from gateway.script.faults import describe_exit, first_line, log
+from gateway.script.faults import describe_exit, explain_import, first_line, log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ class Interpreter:
         except (OSError, EOFError) as error:
             raise EOFError(f"it {describe_exit(self.kill())} instead of getting ready: {error}") from error
         for module, why in failed:
-            log().warning("%s (%s) cannot preload %r: %s", self._command, version, module, why)
+            advice = explain_import(why.encode())
+            log().warning("%s (%s) cannot preload %s: %s", self._command, version, module, advice or why)
 
     def __repr__(self) -> str:
         return f"<Interpreter {self._command!r} pid={self._process.pid}>"
