@@ -364,9 +364,8 @@ class Connection:
         # A response cut short.  END_REQUEST is success to most servers whatever appStatus says, and to some a close is;
         # what an application may never send breaks the response everywhere (docs/decisions/0006-visible-abort.md).
         del self._streams[request_id]
-        alone = not self._streams
-        cut = alone and event.app_status and stream.head_sent
-        if cut or (alone and stream.expects == STDIN):
+        cut = event.app_status and stream.head_sent and not self._streams
+        if cut or (stream.expects == STDIN and not self._streams):
             self.reusable = False  # a body that was not wanted: the rest of it must not be read as the next request
         self._flush()
         if stream.stderr_used:
