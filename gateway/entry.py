@@ -14,46 +14,54 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from gateway.apps.wsgi import WSGIApplication
+    from gateway.apps import Application
     from gateway.exchange import Log
     from gateway.limits import Limits
     from gateway.workers.threads import ThreadsWorker
 
 
-def run(app: WSGIApplication, *, mount: str | None = None, threads: int = 1, limits: Limits | None = None) -> None:
-    """Serve ``app`` to whoever started this process.
+def run(
+    app: Application, *, interface: str = "auto", mount: str | None = None, threads: int = 1,
+    limits: Limits | None = None,
+) -> None:  # fmt: skip
+    """Serve ``app``, of WSGI or ASGI, to whoever started this process.
 
     A CGI environment (RFC 3875 §4.1): one request.  A listening socket on fd 0 (FastCGI 1.0 §2.2) or from systemd
     (LISTEN_FDS): FastCGI, until SIGTERM.  A terminal: a development server on http://127.0.0.1:8000.
+
+    ``interface`` is ``"wsgi"`` or ``"asgi"`` where the application does not look like what it is.
     """
     if "GATEWAY_INTERFACE" in os.environ or "REQUEST_METHOD" in os.environ:
         from gateway.workers.once import run_once
 
-        run_once(app, mount=mount, limits=limits)
+        run_once(app, interface=interface, mount=mount, limits=limits)
         return
     from gateway.address import inherited_sockets
 
     sockets = inherited_sockets()
     if sockets:
         try:
-            _run_worker(build_worker(app, sockets, threads=threads, mount=mount, limits=limits))
+            _run_worker(
+                build_worker(app, sockets, interface=interface, threads=threads, mount=mount, limits=limits)
+            )
         finally:
             for sock in sockets:
                 sock.close()
     else:
-        _develop(app)
+        _develop(app, interface=interface)
 
 
 def serve(
-    app: WSGIApplication, bind: str | Sequence[str] = "127.0.0.1", *, protocol: str = "fastcgi", threads: int = 1,
-    worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None,
+    app: Application, bind: str | Sequence[str] = "127.0.0.1", *, protocol: str = "fastcgi", threads: int = 1,
+    interface: str = "auto", worker_model: str = "auto", mount: str | None = None, limits: Limits | None = None,
     wire_options: Mapping[str, Any] | None = None, socket_mode: int | None = None,
 ) -> None:  # fmt: skip
     """Serve ``app`` on ``bind``, or several (see :mod:`gateway.address`), in this process until SIGTERM or SIGINT.
 
     ``protocol`` is the wire where a bind names none, as in ``"scgi://127.0.0.1:4000"``; a bind without a port has the
-    usual one of its wire: 9000 for FastCGI.  ``worker_model`` is ``"threads"`` or ``"fork"``.  ``wire_options``, those
-    of a wire's ``Connection``, go to the wires that take them: a secret, a size of packets.
+    usual one of its wire: 9000 for FastCGI.  ``worker_model`` is ``"threads"``, ``"fork"`` or ``"aio"``, which is the
+    usual one of ASGI applications; ``interface`` as in :func:`run`.  ``wire_options``, those of a wire's
+    ``Connection``, go to the wires that take them: a secret, a size of packets.
     For several processes use ``fcgi-run``.  Raises ConfigError.
     """
     from gateway.address import listen, remove
@@ -65,8 +73,8 @@ def serve(
         for address, _ in places:
             sockets.append(listen(address, mode=socket_mode))
         worker = build_worker(
-            app, sockets, protocol=[wire for _, wire in places], threads=threads, worker_model=worker_model,
-            mount=mount, limits=limits, wire_options=wire_options,
+            app, sockets, protocol=[wire for _, wire in places], threads=threads, interface=interface,
+            worker_model=worker_model, mount=mount, limits=limits, wire_options=wire_options,
         )  # fmt: skip
         _run_worker(worker)
     finally:
@@ -77,36 +85,28 @@ def serve(
 
 
 def build_worker(
-    app: WSGIApplication, sockets: Sequence[socket.socket], *, protocol: str | Sequence[str] = "fastcgi",
-    threads: int = 1, worker_model: str = "threads", mount: str | None = None, limits: Limits | None = None,
-    wire_options: Mapping[str, Any] | None = None, log: Log | None = None, **options: Any,
+    app: Application, sockets: Sequence[socket.socket], *, protocol: str | Sequence[str] = "fastcgi",
+    worker_model: str = "auto", limits: Limits | None = None, wire_options: Mapping[str, Any] | None = None,
+    log: Log | None = None, **options: Any,
 ) -> ThreadsWorker:  # fmt: skip
     """A worker for this process on sockets that listen already: it serves from ``run()`` to ``stop()``.
 
     ``protocol`` is the wire of them all, or a list with one for each.
-    ``options`` are those of :class:`gateway.workers.threads.ThreadsWorker`.  Raises ConfigError.
+    ``options`` are those of :func:`gateway.workers.build_worker`.  Raises ConfigError.
     """
     import logging
 
+    from gateway import workers
     from gateway.address import allowed_peers
-    from gateway.apps.wsgi import WSGIRunner
     from gateway.limits import Limits
-    from gateway.workers import worker_class
-    from gateway.workers.listener import build_listeners, check_taken
+    from gateway.workers.listener import check_taken
 
-    log = log or logging.getLogger("gateway")
-    limits = limits or Limits()
-    forks = worker_model == "fork"
-    runner = WSGIRunner(app, log=log, mount=mount, multithread=threads > 1 and not forks, multiprocess=forks)
     wires = [protocol] * len(sockets) if isinstance(protocol, str) else protocol
     check_taken(wire_options or (), wires=wires)
-    allowed = allowed_peers(os.environ)
-    listeners = build_listeners(
-        zip(sockets, wires, strict=True), limits=limits, options=wire_options, allowed=allowed
-    )
-    return worker_class(worker_model)(
-        runner, listeners, limits=limits, log=log, threads=threads, allowed=allowed, **options
-    )
+    return workers.build_worker(
+        app, zip(sockets, wires, strict=True), limits=limits or Limits(), log=log or logging.getLogger("gateway"),
+        model=worker_model, allowed=allowed_peers(os.environ), wire_options=wire_options, **options,
+    )  # fmt: skip
 
 
 def _run_worker(worker: ThreadsWorker) -> None:
@@ -128,8 +128,18 @@ def _run_worker(worker: ThreadsWorker) -> None:
             signal.signal(number, handler)
 
 
-def _develop(app: Any) -> None:
+_NOTHING_TO_SERVE = "no CGI environment and no listening socket, so this is a development server"
+
+
+def _develop(app: Any, *, interface: str) -> None:
     """Somebody tries the script at a terminal: show it to their browser."""
+    from gateway.apps import interface_of
+
+    port = os.environ.get("PORT", "8000")
+    if interface_of(app, named=interface) == "asgi":
+        print(f"gateway: {_NOTHING_TO_SERVE}: http://127.0.0.1:{port}/ (Ctrl-C stops it; PORT=… moves it)", flush=True)
+        serve(app, f"127.0.0.1:{port}", protocol="http", interface="asgi")
+        return
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIServer, make_server
 
@@ -138,15 +148,13 @@ def _develop(app: Any) -> None:
     class Server(ThreadingMixIn, WSGIServer):
         daemon_threads = True
 
-    port = os.environ.get("PORT", "8000")
     try:
         server = make_server("127.0.0.1", int(port), app, server_class=Server)
     except (OSError, OverflowError, ValueError) as error:
         raise ConfigError(f"no development server on port {port}: {error}; choose another one with PORT=…") from error
     with server:
         print(
-            f"gateway: no CGI environment and no listening socket, so this is a development server: "
-            f"http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it; PORT=… moves it)",
+            f"gateway: {_NOTHING_TO_SERVE}: http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it; PORT=… moves it)",
             flush=True,
         )
         try:

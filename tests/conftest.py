@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from gateway.workers.aio import new_loop
 from tests.leftovers import Leftovers
 from tests.serving import log as log
 from tests.serving import serve as serve
@@ -22,6 +23,9 @@ hypothesis.settings.load_profile("gateway")
 for _number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.SIG_DFL)
+
+
+new_loop().close()  # libuv, where it is, keeps a pipe from the first loop of a process on
 
 
 @pytest.fixture

@@ -555,14 +555,10 @@ class TestProcess:
 
 
 def test_no_hook_and_no_log_cost_nothing() -> None:
-    """The application is called directly, and nothing is called after it."""
-    def application(environ: Any, start_response: Any) -> Any:
-        return []
-
+    """Nothing is called before the application, and nothing after it."""
     cfg = Config()
     worker = Worker(1, os.getppid(), [], None, 30, cfg, Logger(cfg))
-    worker.wsgi = application
-    assert worker._application() is application
+    assert not worker._wants_before()
     assert not worker._wants_after()
     worker.tmp.close()
 

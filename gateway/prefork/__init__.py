@@ -13,21 +13,19 @@ import time
 from datetime import timedelta
 
 from gunicorn import config
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker as GunicornWorker
 
 from gateway.address import Address, allowed_peers
-from gateway.apps.wsgi import WSGIRunner
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, StartupError
 from gateway.prefork.settings import Options
-from gateway.workers import worker_class
-from gateway.workers.listener import build_listeners
+from gateway.workers import build_worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gateway.apps.wsgi import WSGIApplication
     from gateway.environ import Environ
     from gateway.exchange import Exchange
     from gateway.workers.threads import ThreadsWorker
@@ -58,23 +56,23 @@ class Worker(GunicornWorker):  # type: ignore[misc]
     def run(self) -> None:
         """gunicorn's main loop of a worker."""
         cfg, options = self.cfg, Options(self.cfg)
-        allowed, limits = allowed_peers(os.environ), options.limits
         # A socket of gunicorn's own knows nothing of wires.
-        wires = [(listener.sock, getattr(listener, "protocol", options.protocol)) for listener in self.sockets]
-        listeners = build_listeners(wires, limits=limits, options=options.wire_options, allowed=allowed)
-        runner = WSGIRunner(
-            self._application(), log=self.log, mount=options.mount, multithread=cfg.threads > 1,
-            multiprocess=cfg.workers > 1 or options.worker_model == "fork",
-            after=self._after if self._wants_after() else None,
-        )  # fmt: skip
-        self.core = worker_class(options.worker_model)(
-            runner, listeners, limits=limits, log=self.log, threads=cfg.threads, heartbeat=self._beat, allowed=allowed,
+        sockets = [(listener.sock, getattr(listener, "protocol", options.protocol)) for listener in self.sockets]
+        self.core = build_worker(
+            self.wsgi, sockets, limits=options.limits, log=self.log, interface=options.interface,
+            model=options.worker_model, mount=options.mount, threads=cfg.threads, multiprocess=cfg.workers > 1,
+            allowed=allowed_peers(os.environ), wire_options=options.wire_options, heartbeat=self._beat,
+            before=self._before if self._wants_before() else None, after=self._after if self._wants_after() else None,
             max_requests=0 if self.max_requests == sys.maxsize else self.max_requests,
         )  # fmt: skip
         if not self.alive:  # SIGTERM came while the application was being loaded
             self.core.stop()
         self.notify()  # gunicorn's time-out begins with the first heartbeat; the first request may take for ever
-        self.core.run()
+        try:
+            self.core.run()
+        except StartupError as error:
+            self.log.error("%s", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)  # every other worker would fare the same: gunicorn gives up
 
     def _beat(self) -> None:
         self.notify()
@@ -112,19 +110,16 @@ class Worker(GunicornWorker):  # type: ignore[misc]
 
     # -- hooks and access log
 
-    def _application(self) -> WSGIApplication:
-        """The application, behind the hook pre_request if there is one or somebody looks at requests afterwards."""
-        app: WSGIApplication = self.wsgi
+    def _wants_before(self) -> bool:
+        """Is there a hook pre_request, or somebody who looks at requests afterwards?"""
         hook = self.cfg.pre_request
-        if hook is config.PreRequest.pre_request and not self._wants_after() and self.cfg.loglevel.lower() != "debug":
-            return app
+        return (
+            hook is not config.PreRequest.pre_request or self._wants_after() or self.cfg.loglevel.lower() == "debug"
+        )
 
-        def hooked(environ: Environ, start_response: Any) -> Any:
-            environ["gateway.request"] = request = _RequestView(environ)
-            hook(self, request)
-            return app(environ, start_response)
-
-        return hooked
+    def _before(self, environ: Environ) -> None:
+        environ["gateway.request"] = request = _RequestView(environ)
+        self.cfg.pre_request(self, request)
 
     def _wants_after(self) -> bool:
         cfg = self.cfg

@@ -7,10 +7,11 @@ import os
 from gunicorn import config
 
 from gateway.address import allowed_peers
+from gateway.apps import INTERFACES
 from gateway.environ import check_mount
 from gateway.limits import LIMITS, Limits
 from gateway.protocols import WIRES
-from gateway.workers import MODELS
+from gateway.workers import AUTO, MODELS, USUAL
 from gateway.workers.listener import connections_at, parse_listen
 
 TYPE_CHECKING = False
@@ -99,8 +100,13 @@ OPTIONS = [
         desc="Where the application lives in the site, e.g. /app; wins over what the web server says.",
     ),
     _declare(
-        "worker_model", meta="MODEL", check=_one_of(MODELS, "worker model"), default="threads",
-        desc=f"What a worker process does with requests: {' or '.join(MODELS)}.",
+        "interface", meta="KIND", check=_one_of((*INTERFACES, AUTO), "interface"), default=AUTO,
+        desc=f"What the application is: {' or '.join(INTERFACES)}; {AUTO} looks at it.",
+    ),
+    _declare(
+        "worker_model", meta="MODEL", check=_one_of((*MODELS, AUTO), "worker model"), default=AUTO,
+        desc=f"What a worker process does with requests: {' or '.join(MODELS)}; {AUTO} is {USUAL['wsgi']}, and "
+        f"{USUAL['asgi']} for ASGI applications.",
     ),
     _declare(
         "protocol", meta="WIRE", check=_one_of(WIRES, "protocol"), default=next(iter(WIRES)),
@@ -155,6 +161,7 @@ class Options:
     """
 
     mount: str | None
+    interface: str
     worker_model: str
     protocol: str
     socket_mode: int | None

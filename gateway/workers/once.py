@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 
+from gateway.apps import AUTO, interface_of
 from gateway.apps.wsgi import WSGIRunner
 from gateway.errors import RequestAborted
 from gateway.events import APPLICATION, Request
@@ -21,7 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gateway.apps.wsgi import WSGIApplication
+    from gateway.apps import Application
+    from gateway.apps.solo import SoloRunner
     from gateway.events import Connection, Params
 
 
@@ -66,6 +68,10 @@ class _Stdio:
             self.connection.receive_eof()
         self.deliver()
 
+    def fileno(self) -> int:
+        """What pull() reads."""
+        return self._stdin
+
     def drain(self, timeout: float) -> None:
         """Read what the application left of the body, for ``timeout`` seconds at most, if stdin is a socket.
 
@@ -103,7 +109,7 @@ def read_params(environ: Mapping[bytes, bytes] | None = None) -> Params:
 
 
 def run_once(
-    app: WSGIApplication, *, params: Params | None = None, stdin: int = 0, stdout: int = 1,
+    app: Application, *, params: Params | None = None, stdin: int = 0, stdout: int = 1, interface: str = AUTO,
     mount: str | None = None, limits: Limits | None = None,
 ) -> bool:  # fmt: skip
     """Serve one CGI request; True if the response went out whole.
@@ -124,9 +130,13 @@ def run_once(
         exchange = peer.exchange = Exchange(request, connection, peer=peer, limits=limits, log=log)
         for event in rest:
             exchange.receive(event)
-        while not exchange.ready and not params.get("CONTENT_LENGTH"):
-            peer.pull()  # a chunked upload; applications look for a length, and it has one once it is whole
-        WSGIRunner(app, log=log, mount=mount, multiprocess=True, run_once=True)(exchange)
+        runner: type[WSGIRunner] | type[SoloRunner] = WSGIRunner
+        if interface_of(app, named=interface) == "asgi":
+            from gateway.apps.solo import SoloRunner as runner
+        else:
+            while not exchange.ready and not params.get("CONTENT_LENGTH"):
+                peer.pull()  # a chunked upload; applications look for a length, and it has one once it is whole
+        runner(app, log=log, mount=mount, multiprocess=True, run_once=True)(exchange)
         exchange.close()
         if exchange.ended and not connection.idle:
             peer.drain(limits.linger_timeout)

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 READ = 64 * 1024
 """Bytes read from a socket at once."""
-_IOV = 64
-_SMALL = 64 * 1024
+IOV = 64
+"""Chunks sent at once."""
+SMALL = 64 * 1024
 """Chunks that together are smaller than this are joined: one copy is cheaper than a vector."""
 
 
-def _after(chunks: list[bytes], sent: int) -> list[bytes]:
+def after(chunks: list[bytes], sent: int) -> list[bytes]:
     """What is left of ``chunks`` when ``sent`` bytes of them are gone."""
     for index, chunk in enumerate(chunks):
         if sent < len(chunk):
@@ -31,7 +32,8 @@ def _after(chunks: list[bytes], sent: int) -> list[bytes]:
     return []
 
 
-def _lost(error: OSError) -> RequestAborted:
+def lost(error: OSError) -> RequestAborted:
+    """What an application hears of a connection that broke."""
     return RequestAborted(f"the web server closed the connection: {error.strerror or error}")
 
 
@@ -62,6 +64,10 @@ class Peer:
     def __repr__(self) -> str:
         doing = "lingering" if self.lingering else "running" if self.started else "reading" if self.exchange else "idle"
         return f"<Peer fd={self.fd} {doing}>"
+
+    def fileno(self) -> int:
+        """What pull() reads."""
+        return self.fd
 
     def feed(self, data: bytes) -> None:
         """Decode what was received (b"": the end) and hand it to the exchange.  Raises RemoteProtocolError."""
@@ -120,17 +126,17 @@ class Peer:
 
     def _write(self) -> None:
         chunks = self.connection.data_to_send()
-        if len(chunks) > 1 and sum(map(len, chunks)) < _SMALL:
+        if len(chunks) > 1 and sum(map(len, chunks)) < SMALL:
             chunks = [b"".join(chunks)]
         while chunks:
             try:
-                sent = self.sock.sendmsg(chunks[:_IOV], (), socket.MSG_DONTWAIT)
+                sent = self.sock.sendmsg(chunks[:IOV], (), socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._wait(select.POLLOUT, self._worker.limits.send_timeout)
             except OSError as error:
-                raise _lost(error) from error
+                raise lost(error) from error
             else:
-                chunks = _after(chunks, sent)
+                chunks = after(chunks, sent)
 
     def reply(self) -> None:
         """Write what the wire itself has to say.  A peer that does not read it is given up: it would hold up others."""
@@ -156,7 +162,7 @@ class Peer:
         except BlockingIOError:
             return
         except OSError as error:
-            raise _lost(error) from error
+            raise lost(error) from error
         self.heard_ahead = exchange.complete
         self._take(data)
 
@@ -167,7 +173,7 @@ class Peer:
         try:
             data = self.sock.recv(READ)
         except OSError as error:
-            raise _lost(error) from error
+            raise lost(error) from error
         self._take(data)
 
     def _take(self, data: bytes) -> None:

@@ -28,6 +28,8 @@ class EpollPoller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
+        self.fd = self._epoll.fileno()
+        """It can be read when there is something to report."""
 
     def add_listener(self, fd: int) -> None:
         """Watch a listening socket: of the processes that share it, one wakes (EPOLLEXCLUSIVE)."""

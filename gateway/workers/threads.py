@@ -40,6 +40,8 @@ class ThreadsWorker:
     ``heartbeat`` is called about once a second while all is well.  After ``max_requests`` the worker stops by itself.
     """
 
+    multiplexes, _peer = False, Peer
+
     def __init__(
         self, run: Callable[[Exchange], None], listeners: Sequence[Listener], *, limits: Limits, log: Log,
         threads: int = 1, heartbeat: Callable[[], None] | None = None, max_requests: int = 0,
@@ -63,8 +65,7 @@ class ThreadsWorker:
         self._wakeup = WakeUp()
         self._lock = threading.Lock()  # one thread at a time ticks, pauses, drains
         self._pace = min(_TICK, limits.request_timeout / 2 or _TICK)  # seconds between two looks at the clock
-        self._ticked = 0.0
-        self._paused = False
+        self._ticked, self._paused = 0.0, False
         self.part_at = float("inf")  # monotonic seconds after which each response ends its connection
         self._stop_at = 0.0  # monotonic seconds after which a stopping worker waits no longer
 
@@ -76,10 +77,7 @@ class ThreadsWorker:
 
     def run(self) -> None:
         """Serve until :meth:`stop`; then what is in progress is finished, for ``graceful_timeout`` at most."""
-        for fd, listener in self._listeners.items():
-            listener.prepare()
-            self._poller.add_listener(fd)
-        self._poller.add_listener(self._wakeup.fd)
+        self._listen()
         try:
             if self._supervised():
                 self._supervise()
@@ -87,6 +85,12 @@ class ThreadsWorker:
                 self._lead(self._tick)
         finally:
             self._close()
+
+    def _listen(self) -> None:
+        for fd, listener in self._listeners.items():
+            listener.prepare()
+            self._poller.add_listener(fd)
+        self._poller.add_listener(self._wakeup.fd)
 
     def _supervised(self) -> bool:
         # With one thread and a heartbeat, whoever misses the heartbeat is the supervisor.
@@ -143,7 +147,7 @@ class ThreadsWorker:
 
     def _lead(self, tick: Callable[[], None] | None) -> None:
         """Wait for whoever can be read, and serve them; until the end, or until another thread leads."""
-        wait, peers, relay, ready = self._poller.wait, self.peers, self._relay, self._ready
+        wait, relay, ready = self._poller.wait, self._relay, self._ready
         while not self._is_over():
             try:
                 if not ready:
@@ -153,27 +157,28 @@ class ThreadsWorker:
                     return  # the owner closed the poller: graceful_timeout is past
                 raise
             while ready:
-                fd = ready.popleft()
-                peer = peers.get(fd)
-                if peer is not None:
-                    peer.owned = True
-                    self._serve(peer)
-                elif (listener := self._listeners.get(fd)) is not None:
-                    self._accept(listener)
-                elif fd == self._wakeup.fd:
-                    self._on_wake()
+                self._serve_descriptor(ready.popleft())
                 if relay is not None and not relay.leads():
                     return  # the new leader goes on with what else is ready: the poller would begin at its head again
             if tick is not None:
                 tick()
+
+    def _serve_descriptor(self, fd: int) -> None:
+        peer = self.peers.get(fd)
+        if peer is not None:
+            peer.owned = True
+            self._serve(peer)
+        elif (listener := self._listeners.get(fd)) is not None:
+            self._accept(listener)
+        elif fd == self._wakeup.fd:
+            self._on_wake()
 
     def _is_over(self) -> bool:
         if not self.stopping or not self._stop_at:
             return False
         if not self.peers or time.monotonic() >= self._stop_at:
             return True
-        stuck = self._stuck()
-        return stuck == len(self.peers) or stuck == self._threads
+        return self._stuck() in (len(self.peers), self._threads)
 
     def _stuck(self) -> int:
         """How many threads work on a request that was given up."""
@@ -199,7 +204,7 @@ class ThreadsWorker:
             self.log.warning("refused a connection from %s: not in FCGI_WEB_SERVER_ADDRS", describe_peer(sock))
             sock.close()
             return None
-        peer = self.peers[sock.fileno()] = Peer(sock, listener.connect(), self, name=name)
+        peer = self.peers[sock.fileno()] = self._peer(sock, listener.connect(), self, name=name)
         return peer
 
     def _serve(self, peer: Peer) -> None:
