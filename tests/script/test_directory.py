@@ -185,6 +185,13 @@ class TestStaticFile:
         assert ask(app, "/style.css").status == "403 Forbidden"
         assert "cannot be read (Permission denied): chmod +r" in caplog.text
 
+    def test_is_closed_if_the_server_refuses_the_head(self, app: CGIDirectory) -> None:
+        def refuse(status: str, headers: object) -> None:
+            raise ValueError("no such status")
+
+        with pytest.raises(ValueError, match="no such status"):
+            app({"REQUEST_METHOD": "GET", "PATH_INFO": "/style.css"}, refuse)
+
     def test_is_the_target_of_a_local_redirect(self, app: CGIDirectory, program: Program) -> None:
         program("echo Location: /style.css; echo", name="a.cgi")
         assert ask(app, "/a.cgi").headers["Content-Type"] == "text/css"

@@ -292,6 +292,44 @@ class TestAfterTheResponse:
         assert time.monotonic() - started < 5
 
 
+class TestWithoutPidfd:
+    """On a system that cannot tell of the end of a process by a descriptor, it is looked for again and again."""
+
+    @pytest.fixture(autouse=True)
+    def blind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+
+    def test_a_response_ends_with_the_program(self, script: Script) -> None:
+        assert ask(script(HEAD + "echo answer; exec >&- 2>&-; sleep 0.1")).body == b"answer\n"
+
+    def test_a_program_that_goes_on_is_waited_for(self, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(run, "EXIT_WITHIN", 0.02)
+        answer = ask(script(HEAD + "echo answer; exec >&-; sleep 0.1; echo late >&2"))
+        assert answer.errors == "program.cgi: late\n"
+
+
+class TestTermination:
+    def test_by_another_thread_ends_the_program(self, script: Script) -> None:
+        app = script(HEAD + "echo begun; sleep 60")
+        call = Call(app)
+        assert next(call.blocks) == b"begun\n"
+        app.close()
+        with pytest.raises(ScriptError, match="died by signal 15"):
+            next(call.blocks)
+        call.close()
+
+    def test_is_not_for_a_fork_of_the_server(self, script: Script) -> None:
+        app = script(HEAD + "echo begun; read line; echo done", timeout=10)
+        call = Call(app, REQUEST_METHOD="POST", body=io.BytesIO(b"x\n"), CONTENT_LENGTH="2")
+        assert next(call.blocks) == b"begun\n"
+        child = os.fork()
+        if child == 0:
+            app.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert call.answer().body == b"done\n"
+
+
 def test_its_repr_tells_which_pipes_are_open(script: Script) -> None:
     call = Call(script(HEAD + "sleep 60"), check=False)
     assert repr(call.result).endswith("open='stdout stderr'>")
