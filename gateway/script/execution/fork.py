@@ -169,8 +169,8 @@ class Interpreter:
                 load = f"exec(compile(open(0, 'rb', closefd=False).read(), {forker.__file__!r}, 'exec'))"
                 self._process = subprocess.Popen(
                     [*command, "-c", load, str(theirs.fileno()), *preload], stdin=source, stdout=subprocess.DEVNULL,
-                    env=dict(environment), cwd="/", user=user, group=group, extra_groups=groups,
-                    pass_fds=[theirs.fileno()], start_new_session=True,
+                    env=dict([forker.LINK_AT_START, *environment]), cwd="/", user=user, group=group,
+                    extra_groups=groups, pass_fds=[theirs.fileno()], start_new_session=True,
                 )  # fmt: skip
         except BaseException:
             self._control.close()

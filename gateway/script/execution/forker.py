@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any, NoReturn
 
+LINK_AT_START = (b"LD_BIND_NOW", b"forker")
+"""A variable that makes ld.so(8) find all functions at once, which each child would do again, and a value for it."""
+
 KILL_AFTER = 1.0
 """Seconds from SIGTERM to SIGKILL for a script whose request was given up."""
 
@@ -258,6 +261,16 @@ class Forker:
         self._modules = set(sys.modules)
         return failed
 
+    def rehearse(self) -> None:
+        """Do here what each child will do: code that has run before is linked and specialized in all of them."""
+        main = sys.modules["__main__"]
+        for _ in range(3):
+            script = Script(os.devnull)
+            script.run(script.new_module())
+            os.environb.update({b"GATEWAY_REHEARSAL": b""})
+            del os.environb[b"GATEWAY_REHEARSAL"]
+        sys.modules["__main__"] = main
+
     def serve(self) -> None:
         """Until the socket is closed and nothing runs."""
         # A wake-up descriptor is written to only for signals that have a handler.
@@ -388,6 +401,9 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
+    name, value = LINK_AT_START
+    if os.environb.get(name) == value:
+        del os.environb[name]
     renew_streams(control.fileno())
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # which each Python ignores
@@ -395,6 +411,7 @@ def main() -> None:
             signal.signal(number, signal.SIG_DFL)
     forker = Forker(control)
     failed = forker.preload(sys.argv[2:])
+    forker.rehearse()
     control.sendall(encode((sys.version.partition(" ")[0], failed)))
     gc.collect()
     forker.serve()
