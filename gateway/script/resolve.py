@@ -157,9 +157,10 @@ class Tree:
     def _file(self, file: str, mode: int, *, url: str, path_info: str, mount: str) -> Script | StaticFile:
         if not stat.S_ISREG(mode):
             raise _not_found(f"{file} is neither a file nor a directory")
-        if file.endswith(BACKUPS):
+        name = file.lower()  # where the file system takes .PHP for .php, so do we
+        if name.endswith(BACKUPS):
             raise _not_found(f"{file} is a backup or temporary file, by its name")
-        interpreter = self.interpreters.get(os.path.splitext(file)[1])
+        interpreter = self.interpreters.get(os.path.splitext(name)[1])
         if interpreter is not None or mode & 0o111:
             if self.owners is not None:
                 check_owner(file, root=self.root, owners=self.owners)
@@ -167,7 +168,7 @@ class Tree:
             return Script(
                 file, script_name=url, path_info=path_info, mount=mount, interpreter=interpreter or (), root=root
             )
-        if file.endswith(SOURCES) or first_line(file).startswith(b"#!"):
+        if name.endswith(SOURCES) or first_line(file).startswith(b"#!"):
             raise ScriptError(f"{file}: it is not executable: chmod +x {file}", status_hint="403 Forbidden")
         if not self.static:
             raise _not_found(f"{file} is no program; to serve such files pass static=True")

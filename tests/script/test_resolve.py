@@ -83,6 +83,10 @@ class TestScript:
     def test_with_a_known_extension_need_not_be_executable(self, find: Find) -> None:
         assert find("/form.pl/x", interpreters={".pl": ["perl", "-T"]}).interpreter == ["perl", "-T"]
 
+    def test_has_its_interpreter_whatever_the_case_of_its_extension(self, find: Find, root: Path) -> None:
+        (root / "form.PL").touch()
+        assert find("/form.PL", interpreters={".pl": ["perl"]}).interpreter == ["perl"]
+
     def test_that_is_not_executable_is_the_operators_mistake(self, find: Find, root: Path) -> None:
         assert refusal(find, "/form.pl") == f"403 {root}/form.pl: it is not executable: chmod +x {root}/form.pl"
 
@@ -127,7 +131,7 @@ class TestStaticFile:
     def test_has_nothing_below_it(self, find: Find) -> None:
         assert "cannot be below it" in refusal(find, "/page.txt/x", static=True)
 
-    @pytest.mark.parametrize("name", [f"x{suffix}" for suffix in SOURCES] + ["with-a-first-line"])
+    @pytest.mark.parametrize("name", [f"x{suffix}" for suffix in SOURCES] + ["x.PHP", "with-a-first-line"])
     def test_is_never_the_source_of_a_program(self, find: Find, root: Path, name: str) -> None:
         (root / name).write_text("#!/bin/sh\n" if name.startswith("with") else "password = 1\n")
         assert refusal(find, f"/{name}", static=True).startswith("403 ")
