@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from gateway.apps import interface_of
 from gateway.cli.ports import HOST, listen_nearby
 from gateway.errors import ConfigError
 from gateway.limits import Limits
@@ -74,7 +75,7 @@ def command(*, path: str, port: int, host: str, threads: int, timeout: float, **
     click.echo(f"Serving {path} at http://{shown}:{actual}/  (Ctrl-C stops it)")
     with suppress(KeyboardInterrupt):  # before the worker is there to take it
         serve(
-            Journal(app, say=click.echo) if isinstance(app, CGIHost) else app, f"fd://{listener.detach()}",
+            Journal(app, say=click.echo) if interface_of(app) == "wsgi" else app, f"fd://{listener.detach()}",
             protocol="http", threads=threads, limits=Limits(graceful_timeout=GRACE),
         )  # fmt: skip
     if isinstance(app, CGIHost):

@@ -137,6 +137,7 @@ def test_an_application_is_served_as_well(tmp_path: Path) -> None:
     )
     serving = Serving(tmp_path, "site.py:application", "--port", "0")
     assert serving.get("x") == (200, "/x")
+    assert until(lambda: re.search(r"GET /x 200 \d+ ms", serving.output))
     assert serving.stop() == 0
 
 
