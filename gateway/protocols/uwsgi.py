@@ -9,7 +9,6 @@ It is SCGI in another envelope: a packet of at most 64 KiB takes the place of th
 from __future__ import annotations
 
 from struct import Struct
-from struct import error as StructError
 
 from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from gateway.protocols import scgi
@@ -25,7 +24,7 @@ REQUEST = 0
 SIZE_MAX = 65535
 _HEADER = Struct("<BHB")
 """modifier1, datasize, modifier2."""
-_read_size = Struct("<H").unpack_from
+_SIZE = Struct("<H")
 
 
 def encode_request(pairs: Iterable[tuple[str, str]]) -> bytes:
@@ -51,21 +50,35 @@ def decode_vars(block: bytes) -> tuple[Params, Pairs]:
     ({'A': 'BC'}, ())
     """
     text = block.decode("latin-1")
-    pairs = []
-    at, size = 0, len(block)
+    params: Params = {}
+    at, count, size = 0, 0, len(block)
     try:
         while at < size:
             name = at + 2
-            middle = name + _read_size(block, at)[0]
+            middle = name + block[at]
+            if block[at + 1]:  # few names and values are that long
+                middle += block[at + 1] << 8
             value = middle + 2
-            at = value + _read_size(block, middle)[0]
-            pairs.append((text[name:middle], text[value:at]))
-    except StructError:
+            at = value + block[middle]
+            if block[middle + 1]:
+                at += block[middle + 1] << 8
+            params[text[name:middle]] = text[value:at]
+            count += 1
+    except IndexError:
         at = -1
     if at != size:
         raise RemoteProtocolError(f"a name or value claims more than its packet of {size} bytes has")
-    params = dict(pairs)
-    return params, () if len(params) == len(pairs) else pairs
+    return params, () if count == len(params) else _decode_pairs(block)
+
+
+def _decode_pairs(block: bytes) -> Pairs:
+    """All names and values of a packet that is known to be right, in order."""
+    texts, at = [], 0
+    while at < len(block):
+        start, (length,) = at + 2, _SIZE.unpack_from(block, at)
+        at = start + length
+        texts.append(block[start:at].decode("latin-1"))
+    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 class Connection(scgi.Connection):
