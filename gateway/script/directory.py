@@ -50,7 +50,8 @@ class CGIDirectory(CGIHost):
         super().__init__(self.root, **options)
         runs_as = os.geteuid() if self.surroundings.user is None else self.surroundings.user
         self._tree = Tree(
-            self.root, index=index, interpreters=interpreters or {}, static=static, follow_symlinks=follow_symlinks,
+            self.root, index=index, static=static, follow_symlinks=follow_symlinks,
+            interpreters={extension.lower(): command for extension, command in (interpreters or {}).items()},
             owners=frozenset((0, runs_as)) if check_owner else None,
         )  # fmt: skip
 

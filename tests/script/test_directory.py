@@ -51,6 +51,10 @@ class TestProgram:
         assert app.get("/dump.py/x?two+words").json["argv"] == ["two", "words"]
         assert app.post("/dump.py", {"name": "value"}).json["stdin"] == "name=value"
 
+    def test_is_known_by_its_extension_in_any_case(self, tmp_path: Path) -> None:
+        (tmp_path / "page.Sh").write_text(PLAIN + "echo run")
+        assert ask(CGIDirectory(tmp_path, interpreters={".SH": ["sh"]}), "/page.Sh").body == b"run\n"
+
     def test_answers_for_its_directory(self, program: Program, tmp_path: Path) -> None:
         program(PLAIN + 'echo "$SCRIPT_NAME|$PATH_INFO"', name="app/index.cgi")
         assert ask(CGIDirectory(tmp_path), "/app/", SCRIPT_NAME="/m").body == b"/m/app/index.cgi|\n"
