@@ -8,6 +8,7 @@ from gateway.errors import ConfigError, LoadError
 from gateway.script import CGIDirectory
 from gateway.script.choices import parse_execution, parse_interpreters
 from gateway.script.listing import list_scripts
+from gateway.script.program import PASS_ENVIRONMENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def load_cgi_bin(directory: str, options: Options) -> CGIDirectory:
         return CGIDirectory(
             directory, execution=parse_execution(_words(options.cgi_execution)),
             interpreters=parse_interpreters(_words(options.cgi_interpreter)), limits=options.limits,
+            pass_environment=[*PASS_ENVIRONMENT, *_words(options.cgi_pass_environment)],
         )  # fmt: skip
     except ConfigError as error:
         raise LoadError(f"--cgi-bin {directory}: {error}") from error

@@ -129,6 +129,11 @@ OPTIONS = [
         "cgi_interpreter", meta=".EXT=COMMAND", check=config.validate_string, default="",
         desc="What runs CGI programs with this extension, executable or not, e.g. .php=php-cgi; several with commas.",
     ),
+    _declare(
+        "cgi_pass_environment", meta="NAME", check=config.validate_string, default="",
+        desc="A variable of our environment, or else one that the web server sends (fastcgi_param), that CGI programs "
+        "get, e.g. GIT_PROJECT_ROOT; several with commas.",
+    ),
 ]  # fmt: skip
 """The names of our settings that are no limits."""
 WIRE_OPTIONS = [
@@ -168,6 +173,7 @@ class Options:
     cgi_bin: str | None
     cgi_execution: str
     cgi_interpreter: str
+    cgi_pass_environment: str
 
     def __init__(self, cfg: Any) -> None:
         settings = cfg.settings

@@ -61,8 +61,8 @@ class CGIHost:
     (Apache: CGIDScriptTimeout).  Output that nobody reads, the body of an answer to HEAD say, does not count.  One that
     has closed its stdout may go on for as long, unseen by the visitor; ``close()`` of the response waits for it.
 
-    Of our own environment the program gets the variables that ``pass_environment`` names, then the meta-variables, then
-    ``environment``, which wins.
+    Of our own environment, or else of what a web server says with a request (``fastcgi_param``), the program gets the
+    variables that ``pass_environment`` names, then the meta-variables, then ``environment``, which wins.
 
     ``umask``, and for root ``user`` and ``group`` (names or numbers), are what the program runs with; ``limits`` bounds
     what it may use: ``max_children``, ``request_timeout``, ``head_size``, ``output_size``, ``script_cpu``,
@@ -165,6 +165,9 @@ class CGIHost:
     def params(self, environ: Environ, script: Script) -> dict[str, str]:
         """The meta-variables but CONTENT_LENGTH.  Raises ScriptError on a circle of local redirects."""
         params = meta_variables(environ, script)
+        for name in self.surroundings.of_request:
+            if isinstance(value := environ.get(name), str):
+                params.setdefault(name, value)
         if environ.get("gateway.redirects", 0) > self.limits.local_redirects:
             raise ScriptError(
                 f"{script.path}: more than {self.limits.local_redirects} local redirects (limit local_redirects), "

@@ -68,6 +68,8 @@ class Surroundings:
         user: str | int | None, group: str | int | None, limits: Limits,
     ) -> None:  # fmt: skip
         passed = set(pass_environment)
+        self.of_request = sorted(passed - os.environ.keys())
+        """The names of variables that are passed, but that only the web server can tell, with each request."""
         if "HTTP_PROXY" in passed or "HTTP_PROXY" in environment:
             raise ConfigError("HTTP_PROXY looks like a visitor's Proxy header (httpoxy): pass http_proxy instead")
         self._passed = {name: value for name, value in os.environb.items() if os.fsdecode(name) in passed}

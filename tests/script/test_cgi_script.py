@@ -77,6 +77,12 @@ class TestEnvironment:
     def test_a_visitors_proxy_header_is_not_in_it(self) -> None:
         assert "HTTP_PROXY" not in told(dumping(), HTTP_PROXY="http://evil.example")["environ"]
 
+    def test_holds_what_the_web_server_says_if_it_is_allowed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OURS", "from us")
+        said = {"OURS": "theirs", "GIT_PROJECT_ROOT": "/srv", "SECRET": "s"}
+        environ = told(dumping(pass_environment=["OURS", "GIT_PROJECT_ROOT", "UNSAID"]), **said)["environ"]
+        assert [environ.get(name) for name in (*said, "UNSAID")] == ["from us", "/srv", None, None]
+
     @pytest.mark.parametrize("option", [{"environment": {"HTTP_PROXY": "x"}}, {"pass_environment": ["HTTP_PROXY"]}])
     def test_http_proxy_cannot_be_passed_on_by_mistake(self, option: dict[str, Any]) -> None:
         with pytest.raises(ConfigError, match="pass http_proxy instead"):
