@@ -117,7 +117,7 @@ class Connection:
     @property
     def idle(self) -> bool:
         """Is nothing begun that is not finished?"""
-        return self._request == self._response and self._request != BODY and not self._inbox
+        return self._request == self._response != BODY and not (self._inbox or self._broken)
 
     # -- how a request is written; other wires of this kind write it their way
 
