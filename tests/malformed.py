@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from gateway.events import WEB_SERVER
+from gateway.limits import Limits
+from gateway.protocols import connection_class
 from gateway.protocols.ajp_codes import ARE_DONE, CPONG, FORWARD_REQUEST, REQ_ATTRIBUTE, SECRET
 from gateway.protocols.fastcgi import (
     BEGIN_REQUEST,
@@ -17,10 +20,13 @@ from gateway.protocols.fastcgi import (
     encode_pairs,
     encode_record,
 )
+from tests.serving import SPOKEN, whole_request
 
 KNOWN_SECRET = "sesame"
-PARAMS_SIZE, PARAMS_COUNT = 2000, 20
-"""The limits of a server that is to find these requests too large."""
+OPTIONS: dict[str, dict[str, Any]] = {wire: {"secret": KNOWN_SECRET} for wire in ("ajp", "auto")}
+"""The options of a wire, at both of its ends."""
+LIMITS = Limits(params_size=2000, params_count=20)
+"""Those of a server that is to find some of these requests too large."""
 
 
 class Malformed(NamedTuple):
@@ -138,7 +144,7 @@ SCGI = _table(
     ("a name without value", netstring(GET + b"A|"), "the headers are not each a name, NUL, a value and NUL", 3),
     ("a value without end", netstring(GET + b"A|x"), "the headers are not each a name, NUL, a value and NUL", 3),
     ("too many headers", netstring(GET + b"A|x|" * 20), "limit params_count=20 exceeded", 4, 431),
-    ("more than the body", netstring(GET) + b"more", "4 bytes follow a body that CONTENT_LENGTH says", SIZE + 4),
+    ("more than the body", netstring(GET) + b"more", "follow a body that CONTENT_LENGTH says is over", SIZE + 4),
 )  # fmt: skip
 
 
@@ -175,7 +181,7 @@ UWSGI = _table(
     ("a body in chunks", packet(VARS + var(b"HTTP_TRANSFER_ENCODING", b"chunked")),
      "a chunked body, and no CONTENT_LENGTH", 4, 411),
     ("too many variables", packet(VARS + var(b"A", b"x") * 20), "limit params_count=20 exceeded", 4, 431),
-    ("more than the body", packet(VARS) + b"more", "4 bytes follow a body that CONTENT_LENGTH says", len(VARS) + 4),
+    ("more than the body", packet(VARS) + b"more", "follow a body that CONTENT_LENGTH says is over", len(VARS) + 4),
 )  # fmt: skip
 
 
@@ -335,4 +341,16 @@ AUTO = _table(
     ("PROXY with a vector too long", V2 + b"\x21\x11\0\x0f" + bytes(12) + b"\x20\0\5", "longer than the header", 0, 0),
 )  # fmt: skip
 
+# Requests that break none.
+
+
+def _encode_whole(wire: str) -> bytes:
+    connection = connection_class(wire)(WEB_SERVER, **OPTIONS.get(wire, {}))
+    for event in whole_request(b"body"):
+        connection.send(event)
+    return b"".join(connection.data_to_send())
+
+
+WHOLE = {wire: _encode_whole(wire) for wire in SPOKEN}
+"""A whole request with a body, as a web server sends it."""
 MALFORMED = [*FASTCGI, *SCGI, *UWSGI, *AJP, *HTTP, *AUTO]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from gateway.address import connect, parse_connect
-from gateway.events import WEB_SERVER, EndOfRequest, RequestBody
+from gateway.events import EndOfRequest, RequestBody
 from gateway.limits import Limits
-from gateway.protocols import WIRES, connection_class
+from gateway.protocols import WIRES
 from gateway.protocols.ajp_codes import CPING, CPONG, SHUTDOWN
 from gateway.protocols.detect import WIRE_OF
 from gateway.protocols.fastcgi import ABORT_REQUEST, BEGIN_REQUEST, END_REQUEST, PARAMS, encode_pairs, encode_record
@@ -23,36 +23,22 @@ from tests.malformed import (
     BODY,
     BODY_END,
     HEAD,
-    KNOWN_SECRET,
+    LIMITS,
     MALFORMED,
     NAMES_END,
-    PARAMS_COUNT,
-    PARAMS_SIZE,
+    OPTIONS,
     RESPONDER_KEPT,
     TLS_HELLO,
+    WHOLE,
     Malformed,
     pack,
     params,
 )
-from tests.serving import PATIENCE, SPOKEN, WORKERS, Log, Serve, WebServer, echo, until, whole_request
-
-LIMITS = Limits(params_size=PARAMS_SIZE, params_count=PARAMS_COUNT)
-OPTIONS: dict[str, dict[str, Any]] = {wire: {"secret": KNOWN_SECRET} for wire in ("ajp", "auto")}
-"""The options of a wire, at both of its ends."""
+from tests.serving import PATIENCE, SPOKEN, WORKERS, Log, Serve, WebServer, echo, until
 
 SPEAKER = {"fastcgi": "FastCGI", "scgi": "SCGI", "uwsgi": "uwsgi", "ajp": "AJP", "http": "HTTP", "auto": "auto"}
 """What begins a wire's complaints."""
 
-
-def encode_whole(wire: str) -> bytes:
-    """A whole request with a body, as a web server sends it."""
-    connection = connection_class(wire)(WEB_SERVER, **OPTIONS.get(wire, {}))
-    for event in whole_request(b"body"):
-        connection.send(event)
-    return b"".join(connection.data_to_send())
-
-
-WHOLE = {wire: encode_whole(wire) for wire in SPOKEN}
 
 # Well-formed FastCGI whose request makes no sense.
 REFUSED: dict[str, tuple[bytes, str]] = {
