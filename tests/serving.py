@@ -43,6 +43,7 @@ WORKERS: dict[str, dict[str, Any]] = {
     "threads=1": {},
     "threads=4": {"threads": 4},
     "fork": {"worker_model": "fork"},
+    "aio": {"worker_model": "aio"},
 }
 """Every kind of worker, as options of a server."""
 SPOKEN = [wire for wire in WIRES if wire != "auto"]
