@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import Any
 import pytest
 
 from gateway.errors import ConfigError, ScriptError
+from gateway.script import CGIScript
 from gateway.script.execution import fork as fork_module
 from gateway.script.execution.fork import Fork
 from gateway.script.execution.spawn import Spawn
 from tests.requirements import require_module
 from tests.script.execute import ENV, Ended, communicate, execute, is_gone, program, wait
 from tests.serving import until
+from tests.wsgi_calls import ask
 
 pytestmark = pytest.mark.usefixtures("nothing_left_over")
 
@@ -80,7 +83,9 @@ ORDINARY = {
         """,
     "its signals": """
         import signal
-        print({number: signal.getsignal(number) for number in signal.valid_signals()})
+        for number in signal.valid_signals():
+            handler = signal.getsignal(number)
+            print(number, handler if isinstance(handler, signal.Handlers) else type(handler))
         print(signal.pthread_sigmask(signal.SIG_BLOCK, []), signal.set_wakeup_fd(-1))
         """,
     "its streams": """
@@ -134,6 +139,7 @@ ENDS = {
     "an exception": "def f(): raise ValueError('é')\ntry: f()\nexcept ValueError as e: raise KeyError(1) from e",
     "a syntax error": "print('not run')\nif:\n",
     "a wrong indentation": "if 1:\nprint()",
+    "a null byte": "print()\0",
     "a strange letter": "print(1)\nprint(€)",
     "a missing module": "import no_such_module",
     "a status": "import sys; print(1); sys.exit(3)",
@@ -159,13 +165,6 @@ ENDS = {
     "a thread that nobody waits for": """
         import threading, time
         threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
-        """,
-    "an object": """
-        class A:
-            def __del__(self):
-                print("deleted", A.__name__)
-        a = A()
-        a.itself = a
         """,
     "a file": """
         def use():
@@ -206,6 +205,10 @@ class TestLikeANewInterpreter:
     def test_what_is_left_open_is_written(self, warm: Fork, write: Write, tmp_path: Path) -> None:
         execute(warm, program(write(ENDS["a file"])))
         assert (tmp_path / "left_open").read_text() == "written at the end"
+
+    def test_what_is_left_over_is_deleted(self, warm: Fork, write: Write) -> None:
+        text = "class A:\n    def __del__(self): print(A.__name__)\na = A()\na.itself = a"
+        assert execute(warm, program(write(text))).stdout == b"A\n"
 
     @pytest.mark.parametrize(
         "env",
@@ -362,8 +365,8 @@ class TestWhatIsDecided:
 
 class TestInterpreter:
     def test_modules_are_preloaded(self, write: Write) -> None:
-        path = write("import sys; print('json' in sys.modules, 'zipfile' in sys.modules)")
-        fork = Fork(preload=("zipfile",))
+        path = write("import sys; print('wave' in sys.modules, 'zipapp' in sys.modules)")
+        fork = Fork(preload=("zipapp",))
         assert execute(fork, program(path)).stdout == b"False True\n"
         fork.close()
 
@@ -374,7 +377,7 @@ class TestInterpreter:
         fork = Fork(preload=("no_such_module", "broken"))
         wanted = program(write("print(1)"), env={**ENV, "PYTHONPATH": str(tmp_path)})
         assert execute(fork, wanted) == Ended(0, b"1\n", b"")
-        assert "cannot preload no_such_module: import error: its Python lacks no_such_module: install it" in caplog.text
+        assert "cannot preload no_such_module: import error: its Python lacks no_such_module" in caplog.text
         assert "cannot preload broken: ZeroDivisionError: division by zero" in caplog.text
         fork.close()
 
@@ -392,6 +395,11 @@ class TestInterpreter:
     def test_is_not_there_for_another_language(self, cold: Fork, write: Write, line: str) -> None:
         assert execute(cold, program(write(f"{line}\necho 1"), interpreter=())) == Ended(0, b"1\n", b"")
         assert not cold._warm
+
+    def test_is_not_there_for_a_zip_archive(self, cold: Fork, write: Write, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "app.pyz", "w") as archive:
+            archive.writestr("__main__.py", "print(1)")
+        assert execute(cold, program(tmp_path / "app.pyz")) == Ended(0, b"1\n", b"")
 
     @pytest.mark.parametrize("option", ["-m", "-c"])
     def test_is_not_there_for_what_is_no_script(self, cold: Fork, write: Write, option: str) -> None:
@@ -447,6 +455,17 @@ class TestInterpreter:
     def test_takes_a_script_along_once_it_is_dead_itself(self, cold: Fork, write: Write) -> None:
         path = write("import os; os.kill(os.getppid(), 9); print(1)")
         assert execute(cold, program(path)).stdout == b"1\n"
+
+    def test_that_is_short_of_descriptors_lets_others_start_it(self, cold: Fork, write: Write) -> None:
+        import resource
+
+        path = write("import os, sys; print(os.getppid(), sys.stdin.read())")
+        parent = int(execute(cold, program(path)).stdout)
+        taken = set(map(int, os.listdir(f"/proc/{parent}/fd")))
+        limit = next(limit for limit in range(1000) if len(set(range(limit)) - taken) == 2)
+        resource.prlimit(parent, resource.RLIMIT_NOFILE, (limit, limit))
+        assert execute(cold, program(path), stdin=b"x").stdout == b"%d x\n" % os.getpid()
+        assert execute(cold, program(path), stdin=b"x").stdout == b"%d x\n" % os.getpid()
 
     def test_ends_when_it_is_closed(self, cold: Fork, write: Write) -> None:
         parent = int(execute(cold, program(write("import os; print(os.getppid())"))).stdout)
@@ -582,3 +601,23 @@ class TestOurOwnProcess:
                 finally:
                     os._exit(0)
         until(lambda: os.waitpid(pid, os.WNOHANG)[0])
+
+
+class TestCGIScript:
+    def test_answers(self, write: Write) -> None:
+        app = CGIScript(write(f"#!{sys.executable}\nprint('Content-Type: text/x\\n\\n', input())"), execution="fork")
+        for number in b"1", b"2":
+            assert ask(app, REQUEST_METHOD="POST", body=number).body.split() == [number]
+        app.close()
+
+    def test_is_ended_with_its_children_when_it_takes_too_long(self, write: Write) -> None:
+        path = write("import subprocess, sys; p = subprocess.Popen(['sleep', '60']); sys.exit(p.wait())")
+        app = CGIScript(path, interpreter=[sys.executable], execution="fork", timeout=0.3)
+        assert ask(app).status == "504 Gateway Timeout"
+        app.close()
+
+    def test_names_what_it_lacks(self, write: Write, caplog: pytest.LogCaptureFixture) -> None:
+        app = CGIScript(write("import no_such_module"), interpreter=[sys.executable], execution="fork")
+        assert ask(app).status == "502 Bad Gateway"
+        assert "its Python lacks no_such_module" in caplog.text
+        app.close()

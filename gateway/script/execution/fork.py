@@ -59,7 +59,7 @@ class Fork:
     such as ``PYTHON*``, ``LC_*``, ``PATH``, ``HOME`` and ``TZ``.  The oldest of ``interpreters`` ends when one more is
     needed, and all end with us.
 
-    A program that is no Python script is spawned, and so is one for a Python before 3.10.
+    A program that is no Python script is spawned, and so are one for a Python before 3.10, and one with a SyntaxError.
     """
 
     name = "fork"
@@ -82,28 +82,31 @@ class Fork:
 
     def start(self, program: Program, *, stdin: bool) -> Process:
         """The script in a session, and so a process group, of its own.  Raises ScriptError."""
-        found = find_python(program)
-        if found is not None:
-            command, version = found
-            at_start, later = _split(program.env)
-            groups = None if program.groups is None else tuple(program.groups)
-            key = command, frozenset(at_start.items()), program.user, program.group, groups
-            rest = (
-                list(map(os.fsdecode, program.args)), later, program.cwd,
-                -1 if program.umask is None else program.umask, dict(program.rlimits),
-            )  # fmt: skip
-            request = program.path, version, not program.interpreter, marshal.dumps(rest, 2)
-            for _ in range(2):
-                interpreter = self._interpreter(key)
-                if interpreter is None:
-                    break
-                try:
-                    return interpreter.fork(request, stdin=stdin)
-                except EOFError:
-                    self._bury(key, interpreter)
-                except OSError:
-                    break
-        return self._spawn.start(program, stdin=stdin)  # which tells why, if the script cannot be started at all
+        python = find_python(program)
+        process = self._fork(program, *python, stdin=stdin) if python else None
+        if process is None:
+            return self._spawn.start(program, stdin=stdin)  # which tells why, if the script cannot be started at all
+        return process
+
+    def _fork(self, program: Program, command: tuple[str, ...], version: Version, *, stdin: bool) -> Process | None:
+        """The script in a child of a warm interpreter; None if it cannot begin there."""
+        at_start, later = _split(program.env)
+        groups = None if program.groups is None else tuple(program.groups)
+        key = command, frozenset(at_start.items()), program.user, program.group, groups
+        umask = -1 if program.umask is None else program.umask
+        rest = list(map(os.fsdecode, program.args)), later, program.cwd, umask, dict(program.rlimits)
+        request = program.path, version, not program.interpreter, marshal.dumps(rest, 2)
+        for _ in range(2):
+            interpreter = self._interpreter(key)
+            if interpreter is None:
+                return None
+            try:
+                return interpreter.fork(request, stdin=stdin)
+            except EOFError:
+                self._bury(key, interpreter)
+            except OSError:
+                return None
+        return None
 
     def _interpreter(self, key: Key) -> Interpreter | None:
         """The one that is warm, or that is now; None if there can be none."""

@@ -26,7 +26,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import CodeType, ModuleType
+    from types import ModuleType
     from typing import Any, NoReturn
 
 LINK_AT_START = (b"LD_BIND_NOW", b"forker")
@@ -37,7 +37,7 @@ KILL_AFTER = 1.0
 
 
 class Script:
-    """A Python script as it was read at one time."""
+    """A Python script as it was read at one time.  Raises whatever keeps it from being run, a SyntaxError say."""
 
     def __init__(self, path: str, *, executable: bool = False) -> None:
         if executable and not os.access(path, os.X_OK):
@@ -45,13 +45,7 @@ class Script:
         self.path = path
         self.directory = os.path.dirname(os.path.realpath(path))
         with open(path, "rb") as file:
-            self._source = file.read()
-        self._code: CodeType | None = None
-        try:
-            self._code = compile(self._source, path, "exec", dont_inherit=True)
-        except Exception:  # each run compiles it again, and so reports what is wrong
-            return
-        self._source = b""
+            self._code = compile(file.read(), path, "exec", dont_inherit=True)
 
     def run(self, module: ModuleType) -> int:
         """Run it in the module, which becomes ``__main__``; its exit status, negative if it is to die by a signal.
@@ -60,7 +54,7 @@ class Script:
         """
         sys.modules["__main__"] = module
         try:
-            exec(self._code or compile(self._source, self.path, "exec", dont_inherit=True), vars(module))
+            exec(self._code, vars(module))
         except SystemExit as end:
             return exit_status(end)
         except BaseException as error:
@@ -89,7 +83,7 @@ class Scripts:
         self._known: dict[str, tuple[object, Script]] = {}
 
     def load(self, path: str, version: object, *, executable: bool) -> Script:
-        """The script in this version; read anew if the last one was another.  Raises OSError."""
+        """The script in this version; read anew if the last one was another.  Raises what :class:`Script` raises."""
         known = self._known.get(path)
         if known is None or known[0] != version:
             self._known.pop(path, None)
@@ -198,19 +192,22 @@ def encode(value: Any) -> bytes:
 
 
 def receive(sock: Any) -> tuple[Any, list[int]]:
-    """The next message, and the descriptors that came with it.  Raises EOFError if there will be none."""
-    head, ancillary, _, _ = sock.recvmsg(4, socket.CMSG_SPACE(4 * 4))
-    left, parts = int.from_bytes(head, "little"), []
-    while left:
-        parts.append(sock.recv(left))
-        if not parts[-1]:
-            raise EOFError
-        left -= len(parts[-1])
-    if not parts:
-        raise EOFError
+    """The next message, and the descriptors that came with it: none if we are short of some.  Raises EOFError."""
+    head, ancillary, flags, _ = sock.recvmsg(4, socket.CMSG_SPACE(4 * 4))
     fds: list[int] = []
     for _, _, data in ancillary:
         fds += memoryview(data).cast("i").tolist()
+    if flags & socket.MSG_CTRUNC:
+        while fds:
+            os.close(fds.pop())
+    left, parts = int.from_bytes(head, "little"), [b""]
+    while left:
+        parts.append(sock.recv(left))
+        if not parts[-1]:
+            break
+        left -= len(parts[-1])
+    if left or not head:
+        raise EOFError
     return marshal.loads(b"".join(parts)), fds
 
 
@@ -298,12 +295,12 @@ class Forker:
             return False
         pid = -1
         try:
-            if len(fds) >= 3:  # else we are short of descriptors
+            if fds:
                 script = self._scripts.load(path, version, executable=executable)
                 gc.freeze()  # a child's collector shall not write to what all share
                 pid = os.fork()
-        except OSError:
-            pid = -1  # nobody says that it has begun
+        except Exception:
+            pid = -1  # nobody says that it has begun, so it is spawned, and the interpreter reports what is wrong
         if pid == 0:
             self._be_child(script, fds, rest)
         if pid > 0:
@@ -394,8 +391,8 @@ def begin(cwd: str, umask: int, rlimits: dict[int, int]) -> None:
 
 def main() -> None:
     """``python -c … FD MODULE…``: the socket is descriptor FD, stdin is this file."""
-    if sys.version_info < (3, 10):  # noqa: UP036  # whatever Python the script names
-        sys.exit("execution='fork' needs Python 3.10 or later")
+    if sys.version_info < (3, 10) or not hasattr(os, "waitid"):  # whatever Python the script names
+        sys.exit("execution='fork' needs Python 3.10 or later, and waitid(2)")
     gc.disable()
     control = socket.socket(fileno=int(sys.argv[1]))
     null = os.open(os.devnull, os.O_RDWR)

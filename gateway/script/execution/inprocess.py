@@ -66,8 +66,8 @@ class InProcess:
         try:
             script = self._scripts.load(program.path, found[1], executable=not program.interpreter)
             os.stat(os.path.join(program.cwd, "."))
-        except OSError:
-            return self._spawn.start(program, stdin=stdin)  # which tells why it cannot be started
+        except Exception:
+            return self._spawn.start(program, stdin=stdin)  # which tells what is wrong
         _turn.check(program.path)
         return Inside(script, program, stdin=stdin)
 
