@@ -139,10 +139,19 @@ def test_every_case_has_a_name_of_its_own() -> None:
 # Its company in gateway.testing.
 
 
-@pytest.mark.parametrize("worker", ["threads", "fork"])
+@pytest.mark.parametrize("worker", ["auto", "threads", "aio", "fork"])
 def test_webtest_talks_to_a_worker(nothing_left_over: Leftovers, worker: str) -> None:
     with wire_app(echo, worker=worker) as web:
         assert web.post("/", "body").body == b"body"
+
+
+def test_webtest_talks_to_an_asgi_application(nothing_left_over: Leftovers) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    with wire_app(app) as web:
+        assert web.get("/page").body == b"/page"
 
 
 def test_a_connection_pair_carries_both_directions() -> None:

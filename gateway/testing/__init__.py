@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from gateway.apps.wsgi import WSGIApplication
+    from gateway.apps import Application
     from gateway.events import Connection, Event, Params
     from gateway.limits import Limits
     from gateway.workers.threads import ThreadsWorker
@@ -94,9 +94,9 @@ class Server:
 
 @contextmanager
 def serve_in_thread(
-    app: WSGIApplication, *, protocol: str = "fastcgi", tcp: bool = False, **options: Any
+    app: Application, *, protocol: str = "fastcgi", tcp: bool = False, **options: Any
 ) -> Iterator[Server]:
-    """Serve ``app`` from a thread of this process, on a socket of its own; it stops gracefully at the end.
+    """Serve ``app``, WSGI or ASGI, from a thread of this process, on a socket of its own, until the block ends.
 
     ``tcp`` listens on a free port of 127.0.0.1 instead of a unix socket; ``options`` are those of
     :func:`gateway.entry.build_worker`: threads, mount, limits, log.  The fork model needs :func:`serve_in_process`.
@@ -114,7 +114,7 @@ def serve_in_thread(
 
 @contextmanager
 def serve_in_process(
-    app: WSGIApplication, *, protocol: str = "fastcgi", tcp: bool = False, **options: Any
+    app: Application, *, protocol: str = "fastcgi", tcp: bool = False, **options: Any
 ) -> Iterator[Server]:
     """As :func:`serve_in_thread`, from a child process: for the fork model, and for tests that kill or measure it.
 
@@ -131,7 +131,7 @@ def serve_in_process(
             _end(pid)
 
 
-def _serve_as_child(app: WSGIApplication, listener: socket.socket, **options: Any) -> None:
+def _serve_as_child(app: Application, listener: socket.socket, **options: Any) -> None:
     """Serve until SIGTERM; does not return."""
     status = 1
     try:
@@ -174,16 +174,16 @@ def _listening(protocol: str, *, tcp: bool) -> Iterator[tuple[socket.socket, str
 
 
 @contextmanager
-def wire_app(app: WSGIApplication, *, worker: str = "threads", **options: Any) -> Iterator[Any]:
+def wire_app(app: Application, *, worker: str = "auto", **options: Any) -> Iterator[Any]:
     """``app`` as a ``webtest.TestApp`` whose requests travel over a real socket, to a real worker and back.
 
-    ``worker`` is a process model, ``"threads"`` or ``"fork"``; ``options`` are those of :func:`serve_in_thread`.
+    ``worker`` is a process model of :mod:`gateway.workers`; ``options`` are those of :func:`serve_in_thread`.
 
         with wire_app(my_application, threads=4) as web:
             assert web.get("/").status == "200 OK"
     """
     import webtest  # not everybody who tests has it
 
-    serve = serve_in_thread if worker == "threads" else serve_in_process
+    serve = serve_in_process if worker == "fork" else serve_in_thread
     with serve(app, worker_model=worker, **options) as server, Client(server.url) as client:
         yield webtest.TestApp(client)
