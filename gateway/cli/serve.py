@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any
 
 import click
 
 from gateway.apps import interface_of
 from gateway.cli.ports import HOST, listen_nearby
+from gateway.entry import build_worker
 from gateway.errors import ConfigError
 from gateway.limits import Limits
 from gateway.loader import explain, load
@@ -58,14 +59,18 @@ def command(*, path: str, port: int, host: str, threads: int, timeout: float, **
     An application is named like everywhere here: module:attribute or path/to/file.py:attribute. If the port is in use,
     the next free one is taken.
     """
-    from gateway import serve
-
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
         app = build_app(path, timeout=timeout, **options)
         listener = listen_nearby(port, host=host)
+        worker = build_worker(
+            Journal(app, say=click.echo) if interface_of(app) == "wsgi" else app, [listener], protocol="http",
+            threads=threads, limits=Limits(graceful_timeout=GRACE),
+        )  # fmt: skip
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
+    for number in (signal.SIGINT, signal.SIGTERM):  # before anybody is told that there is something to stop
+        signal.signal(number, lambda *_: worker.stop())
     actual = listener.getsockname()[1]
     if port not in (0, actual):
         click.echo(f"Port {port} is in use; {actual} is the next free one.")
@@ -73,11 +78,8 @@ def command(*, path: str, port: int, host: str, threads: int, timeout: float, **
         click.echo(line)
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"Serving {path} at http://{shown}:{actual}/  (Ctrl-C stops it)")
-    with suppress(KeyboardInterrupt):  # before the worker is there to take it
-        serve(
-            Journal(app, say=click.echo) if interface_of(app) == "wsgi" else app, f"fd://{listener.detach()}",
-            protocol="http", threads=threads, limits=Limits(graceful_timeout=GRACE),
-        )  # fmt: skip
+    worker.run()
+    listener.close()
     if isinstance(app, CGIHost):
         app.close()
     click.echo("Stopped.")
