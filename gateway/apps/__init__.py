@@ -153,7 +153,7 @@ class Runner:
 
     def give_up(self, exchange: Exchange, environ: Environ, error: object) -> None:
         """The web server no longer wants an answer, or cannot be given one."""
-        self._log.info("%s %s: %s", environ["REQUEST_METHOD"], environ.get("REQUEST_URI", ""), error)
+        self._log.info("%s %s: %s", environ.get("REQUEST_METHOD"), environ.get("REQUEST_URI", ""), error)
         self.end(exchange, TOO_LARGE if exchange.too_large else "400 Bad Request")
 
     def fail(self, exchange: Exchange, environ: Environ, error: BaseException) -> None:
@@ -183,7 +183,7 @@ class Runner:
         """The traceback goes to the web server's error log and to ours, never to the visitor."""
         import traceback  # only a failing application pays for this import
 
-        what = f"{environ['REQUEST_METHOD']} {environ['SCRIPT_NAME']}{environ['PATH_INFO']}"
+        what = f"{environ.get('REQUEST_METHOD')} {environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self._log.error("the application failed on %s\n%s", what, text.rstrip("\n"))
         if exchange.connection.error_channel and not exchange.ended:

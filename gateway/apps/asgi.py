@@ -105,20 +105,9 @@ class Call:
     async def run(self) -> None:
         """Answer the request.  Raises nothing but KeyboardInterrupt."""
         runner, exchange = self._runner, self.exchange
+        environ: Environ | None = None
         try:
             environ = runner.environ(exchange)
-        except RemoteProtocolError as error:
-            runner.refuse(exchange, error)
-        else:
-            await self._run(environ)
-            runner.look_back(exchange, environ)
-        if not self._over:
-            self._end()
-        self._line.done(self)
-
-    async def _run(self, environ: Environ) -> None:
-        runner, exchange = self._runner, self.exchange
-        try:
             result = runner.begin(environ, exchange, self.receive, self.send)
             if not hasattr(result, "__await__"):
                 raise ApplicationError(
@@ -126,31 +115,42 @@ class Call:
                     "if it is a WSGI application, name the interface: wsgi"
                 )
             await result
-            self._check_end()
+            if not self._over:
+                raise self._unfinished()
         except BaseException as error:
-            if self.verdict and isinstance(error, asyncio.CancelledError):
-                runner.end(exchange, self.verdict)
-            elif isinstance(error, RequestAborted):
-                runner.give_up(exchange, environ, error)
-            elif exchange.aborted and isinstance(error, Exception):
-                runner.give_up(exchange, environ, f"{_GAVE_UP}, and the application ended with {error!r:.500}")
-            elif self._over:
-                runner.report(exchange, environ, error)  # the visitor has all of the response
-            else:
-                runner.fail(exchange, environ, error)
+            self._take_down(environ, error)
             if isinstance(error, KeyboardInterrupt):
                 raise
+        if environ is not None:
+            runner.look_back(exchange, environ)
+        if not self._over:
+            self._end()
+        self._line.done(self)
 
-    def _check_end(self) -> None:
-        if self._over:
-            return
+    def _unfinished(self) -> ApplicationError | RequestAborted:
         if self.exchange.aborted:
-            raise RequestAborted(_GAVE_UP)
+            return RequestAborted(_GAVE_UP)
         if not self._started:
-            raise ApplicationError("the application returned without sending http.response.start (ASGI)")
-        raise ApplicationError(
+            return ApplicationError("the application returned without sending http.response.start (ASGI)")
+        return ApplicationError(
             "the application returned before its response was whole: no http.response.body was the last one (ASGI)"
         )
+
+    def _take_down(self, environ: Environ | None, error: BaseException) -> None:
+        """The call ends with an error: whose is it, and what is there to say?"""
+        runner, exchange = self._runner, self.exchange
+        if environ is None and isinstance(error, RemoteProtocolError):
+            runner.refuse(exchange, error)
+        elif self.verdict and isinstance(error, asyncio.CancelledError):
+            runner.end(exchange, self.verdict)
+        elif isinstance(error, RequestAborted):
+            runner.give_up(exchange, environ or {}, error)
+        elif exchange.aborted and isinstance(error, Exception):
+            runner.give_up(exchange, environ or {}, f"{_GAVE_UP}, and the application ended with {error!r:.500}")
+        elif self._over:
+            runner.report(exchange, environ or {}, error)  # the visitor has all of the response
+        else:
+            runner.fail(exchange, environ or {}, error)
 
     def _end(self) -> None:
         self._over = True

@@ -208,11 +208,14 @@ class AioWorker(LoopWorker):
 
     def begin(self, call: Call) -> None:
         """Run the application for a request."""
-        self.calls.add(call)
         if _EAGER:
-            call.task = asyncio.Task(call.run(), loop=self.loop, eager_start=True)  # type: ignore[call-arg]
+            task = asyncio.Task(call.run(), loop=self.loop, eager_start=True)  # type: ignore[call-arg]
+            if task.done():
+                return
         else:
-            call.task = self.loop.create_task(call.run())
+            task = self.loop.create_task(call.run())
+        call.task = task
+        self.calls.add(call)
 
     def forget(self, call: Call) -> None:
         """The application is done with it."""
@@ -229,8 +232,16 @@ class AioWorker(LoopWorker):
             peer.parted = True
 
     def go_on(self, peer: AioPeer) -> None:
-        """Something that the peer waited for has happened: soon, and outside of the context of any request, go on."""
-        self.loop.call_soon(self._resume, peer, context=self._context)
+        """A response is over, or what was said of it has been taken."""
+        if self.peers.get(peer.fd) is not peer or peer.lingering:
+            return
+        if not (peer.calls or peer.connection.idle):
+            # It asked for more already; that is another request's context.
+            self.loop.call_soon(self._resume, peer, context=self._context)
+        elif self._is_kept(peer):
+            self._watch(peer)
+        else:
+            self._forget(peer)
 
     def _resume(self, peer: AioPeer) -> None:
         if self.peers.get(peer.fd) is peer:
@@ -269,6 +280,10 @@ class AioWorker(LoopWorker):
         except OSError as error:
             return self._cannot_keep(peer, error)
         peer.reply()
+        return self._is_kept(peer)
+
+    def _is_kept(self, peer: AioPeer) -> bool:
+        connection = peer.connection
         if peer.lost:
             return False
         if peer.calls or peer.congested or (connection.reusable and not peer.parted) or not connection.idle:
@@ -277,12 +292,19 @@ class AioWorker(LoopWorker):
 
     def _watch(self, peer: AioPeer) -> None:  # type: ignore[override]
         if peer.lingering or peer.listens:
-            super()._watch(peer)
+            if _EAGER or peer.watched or not peer.calls:
+                super()._watch(peer)
+            else:
+                self.loop.call_soon(self._watch_if_there, peer)  # its call may be over after its first turn
             return
         peer.owned = False
         if peer.watched:
             peer.watched = False
             self._poller.remove(peer.fd)
+
+    def _watch_if_there(self, peer: AioPeer) -> None:
+        if self.peers.get(peer.fd) is peer and not peer.watched and (peer.lingering or peer.listens):
+            super()._watch(peer)
 
     def _linger(self, peer: AioPeer) -> bool:  # type: ignore[override]
         peer.relax()

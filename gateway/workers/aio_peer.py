@@ -237,8 +237,7 @@ class AioPeer(Peer):
         self.calls.pop(exchange.request.request_id, None)
         exchange.close()
         self._worker.count(self, exchange)
-        connection = self.connection
-        if not (self._delivering or (connection.reusable and connection.idle and self.watched and not self.parted)):
+        if not self._delivering:
             self._worker.go_on(self)
 
     def done(self, call: Call) -> None:
