@@ -42,7 +42,7 @@ BROKEN = {
     ),
     "import error in Perl": (
         SH + b"echo \"Can't locate CGI.pm in @INC (@INC ...) at x line 1.\" >&2; exit 2", "502",
-        "status 2 before its head was whole; import error: its Perl lacks CGI.pm: install it",
+        "status 2 before its head was whole; import error: its Perl lacks CGI.pm: cpan CGI",
     ),
     "env finds nothing": (
         b"#!/usr/bin/env no-perl\n", "502", "127 before its head was whole; its interpreter no-perl is missing"
