@@ -183,11 +183,11 @@ class Run:
         """Whether the program ends by itself within some seconds; its stderr is moved meanwhile."""
         deadline = time.monotonic() + seconds
         pause = 0.0005
-        while self._sees_exit() or self._process.poll() is None:
+        while self._process.poll() is None:  # mostly it has: who closed its pipes was about to end
             left = deadline - time.monotonic()
             if left <= 0:
-                return self._process.poll() is not None
-            if self._exit != _NONE:
+                return False
+            if self._sees_exit():
                 self._move(left)
             else:
                 self._move(min(pause, left))
