@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+
 from gateway.errors import LimitExceeded, RemoteProtocolError, RequestAborted
 from gateway.exchange import BLOCK, Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO
+    from typing import Protocol
 
     from gateway.environ import Environ
     from gateway.limits import Limits
+
+    class Input(Protocol):
+        """``wsgi.input``, as far as it is used here."""
+
+        def read(self, size: int, /) -> bytes: ...
+
 
 
 class Body:
@@ -20,7 +28,7 @@ class Body:
     """
 
     def __init__(self, environ: Environ, *, limits: Limits) -> None:
-        self._input: IO[bytes] = environ["wsgi.input"]
+        self._input: Input = environ["wsgi.input"]
         self._spool: Spool | None = None
         self.left = 0
         length = environ.get("CONTENT_LENGTH", "")
@@ -28,6 +36,9 @@ class Body:
         if length:
             self.left = _parse_length(length, limits)
         elif environ.get("wsgi.input_terminated"):
+            self._keep(limits)
+        elif chunked and "uwsgi" in sys.modules:
+            self._input = UWSGIChunks()
             self._keep(limits)
         elif chunked:
             raise RemoteProtocolError(
@@ -62,6 +73,18 @@ class Body:
         """Forget what was kept."""
         if self._spool is not None:
             self._spool.close()
+
+
+class UWSGIChunks:
+    """The body of a chunked upload under uWSGI, whose ``wsgi.input`` does not have it (uWSGI's docs, Chunked.html)."""
+
+    def read(self, size: int) -> bytes:
+        """The next chunk, however long, b"" at the end.  Raises RequestAborted."""
+        try:
+            data: bytes = sys.modules["uwsgi"].chunked_read()
+        except OSError as error:
+            raise RequestAborted(f"the visitor gave up in the middle of a chunked upload: {error}") from error
+        return data
 
 
 def _parse_length(length: str, limits: Limits) -> int:

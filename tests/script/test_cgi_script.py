@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,6 +167,20 @@ class TestBody:
     def test_without_length_or_end_is_refused(self) -> None:
         answer = ask(dumping(), REQUEST_METHOD="POST", HTTP_TRANSFER_ENCODING="chunked", body=b"x")
         assert answer.status == "411 Length Required"
+
+    def test_of_a_chunked_upload_is_taken_from_uwsgi_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        chunks = iter([b"in ", b"chunks", b""])
+        monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(chunked_read=lambda: next(chunks)))
+        dump = told(dumping(), REQUEST_METHOD="POST", HTTP_TRANSFER_ENCODING="chunked")
+        assert (dump["stdin"], dump["environ"]["CONTENT_LENGTH"]) == ("in chunks", "9")
+
+    def test_that_breaks_off_under_uwsgi_is_no_body(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def chunked_read() -> bytes:
+            raise OSError("unable to receive chunked part")
+
+        monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(chunked_read=chunked_read))
+        answer = ask(dumping(), REQUEST_METHOD="POST", HTTP_TRANSFER_ENCODING="chunked")
+        assert answer.status == "400 Bad Request"
 
     @pytest.mark.parametrize("sent", [{}, CHUNKED], ids=["with a length", "chunked"])
     def test_longer_than_the_limit_is_refused(self, sent: dict[str, Any]) -> None:
