@@ -200,7 +200,7 @@ class Connection:
     def events(self) -> list[Event]:
         """What was fed.  After a RemoteProtocolError once more: what came before the fault, and aborts."""
         inbox, at = self._inbox, 0
-        size, handlers, streams = len(inbox), self._handlers, self._streams
+        size, handlers, streams, most = len(inbox), self._handlers, self._streams, self._most
         try:
             while size - at >= 8:
                 version, kind, request_id, length, padding = _read_header(inbox, at)
@@ -212,7 +212,7 @@ class Connection:
                 handler, stream = handlers.get(kind), streams.get(request_id)
                 if handler is None:
                     self._on_other(kind, request_id)
-                elif kind == BEGIN_REQUEST and streams and self._most == 1 and any(not s.expects for s in streams.values()):
+                elif kind == BEGIN_REQUEST and streams and most == 1 and any(not s.expects for s in streams.values()):
                     break  # to be answered next: HAProxy awaits no END_REQUEST once it has what Content-Length promised
                 elif stream is not None or not BEGIN_REQUEST < kind < GET_VALUES:
                     handler(self, stream, kind, request_id, inbox[start : start + length])
