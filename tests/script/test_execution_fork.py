@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import zipfile
 from collections.abc import Callable, Iterator
@@ -340,15 +341,17 @@ class TestWhatIsDecided:
         assert execute(warm, wanted).stdout == b"%d\n" % allowed
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-    def test_another_user(self, cold: Fork, write: Write, tmp_path: Path) -> None:
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
-        path = write("import os; print(os.getresuid(), os.getresgid(), os.getgroups(), os.stat('/proc/self').st_uid)")
-        wanted = program(path, interpreter=["/usr/bin/python3"], user=65534, group=65534, groups=[65534, 33])
-        ended = execute(cold, wanted)
-        assert ended.stdout == b"(65534, 65534, 65534) (65534, 65534, 65534) [33, 65534] 65534\n", ended
-        path.chmod(0o700)
-        assert execute(cold, wanted).returncode == 2  # as the interpreter says that it cannot open the file
+    def test_another_user(self, cold: Fork) -> None:
+        with tempfile.TemporaryDirectory() as folder:  # pytest's are closed to other users
+            os.chmod(folder, 0o755)
+            path = Path(folder, "script.py")
+            path.write_text("import os; print(os.getresuid(), os.getresgid(), sorted(os.getgroups()), os.getppid())")
+            wanted = program(path, interpreter=["/usr/bin/python3"], user=65534, group=65534, groups=[65534, 33])
+            *said, parent = execute(cold, wanted).stdout.rsplit(maxsplit=1)
+            assert said == [b"(65534, 65534, 65534) (65534, 65534, 65534) [33, 65534]"]
+            assert os.stat(f"/proc/{int(parent)}").st_uid == 65534
+            path.chmod(0o700)
+            assert execute(cold, wanted).returncode == 2  # as the interpreter says that it cannot open the file
 
     def test_each_user_has_an_interpreter(self, cold: Fork, write: Write) -> None:
         path = write("import os; print(os.getppid())")
