@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from gateway.events import EndOfRequest, RequestBody
+from gateway.script import CGIDirectory
 from gateway.testing import Server
 from tests.serving import PLAIN, Serve, WebServer
 
 MIB = 1024 * 1024
 SIZE = 1024 * MIB
+THROUGH_A_PROGRAM = 200 * MIB
 ALLOWED = 8 * MIB
 BLOCK = bytes(65528)
 
@@ -41,6 +43,20 @@ def memory(server: Server, what: str) -> int:
     raise AssertionError(f"no {what} in /proc/{server.pid}/status")
 
 
+def send_body(client: WebServer, size: int) -> None:
+    """The body of a request that has begun, to its end."""
+    while size:
+        block = BLOCK[:size]
+        client.say(RequestBody(block, 1))
+        size -= len(block)
+    client.say(EndOfRequest(1))
+
+
+def size_of_answer(client: WebServer) -> int:
+    """How many bytes come until the server hangs up."""
+    return sum(map(len, iter(lambda: client.sock.recv(MIB), b"")))
+
+
 @pytest.fixture(params=[1, 2], ids=["threads=1", "threads=2"])
 def server(request: pytest.FixtureRequest, serve: Serve) -> Server:
     return serve(transfers, process=True, threads=request.param)
@@ -51,12 +67,7 @@ def test_a_large_upload_does_not_stay(server: Server) -> None:
         client.get(b"warm up")
         before = memory(server, "VmRSS")
         client.begin(REQUEST_METHOD="POST")
-        left = SIZE
-        while left:
-            block = BLOCK[:left]
-            client.say(RequestBody(block, 1))
-            left -= len(block)
-        client.say(EndOfRequest(1))
+        send_body(client, SIZE)
         assert client.response().body == str(SIZE).encode()
         assert memory(server, "VmHWM") - before < ALLOWED
 
@@ -65,8 +76,33 @@ def test_a_large_download_does_not_stay(server: Server) -> None:
     with WebServer(server, keep_conn=False) as client:
         client.ask(PATH_INFO="/large")
         before = memory(server, "VmRSS")
-        received = 0
-        while data := client.sock.recv(MIB):
-            received += len(data)
-        assert received > SIZE
+        assert size_of_answer(client) > SIZE
         assert memory(server, "VmHWM") - before < ALLOWED
+
+
+class TestThroughAProgram:
+    """A CGI program is one more pipe on the way."""
+
+    @pytest.fixture
+    def server(self, serve: Serve, tmp_path: Path) -> Server:
+        for name, command in {"count": "wc -c", "large": f"head -c {THROUGH_A_PROGRAM} /dev/zero"}.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\necho Content-Type: text/plain; echo; exec {command}\n")
+            (tmp_path / name).chmod(0o755)
+        return serve(CGIDirectory(tmp_path), process=True)
+
+    @pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": str(THROUGH_A_PROGRAM)}], ids=["unknown", "known"])
+    def test_a_large_upload_does_not_stay(self, server: Server, length: dict[str, str]) -> None:
+        with WebServer(server) as client:
+            client.get(b"warm up", PATH_INFO="/count")
+            before = memory(server, "VmRSS")
+            client.begin(REQUEST_METHOD="POST", PATH_INFO="/count", **length)
+            send_body(client, THROUGH_A_PROGRAM)
+            assert int(client.response().body) == THROUGH_A_PROGRAM
+            assert memory(server, "VmHWM") - before < ALLOWED
+
+    def test_a_large_download_does_not_stay(self, server: Server) -> None:
+        with WebServer(server, keep_conn=False) as client:
+            client.ask(PATH_INFO="/large")
+            before = memory(server, "VmRSS")
+            assert size_of_answer(client) > THROUGH_A_PROGRAM
+            assert memory(server, "VmHWM") - before < ALLOWED
