@@ -36,6 +36,9 @@ NOBODY = "nobody"
 KEPT = 1024 * 1024
 """Bytes of output that are looked at."""
 
+PAUSE = 0.01
+"""Seconds between two looks whether it has ended, while it says nothing."""
+
 GRACE = 1.0
 """Seconds that a program has to end once its stdin has."""
 
@@ -110,7 +113,8 @@ def _follow(process: Process, trial: Trial) -> None:
     finally:
         for pipe in (process.stdin, process.stdout, process.stderr):
             pipe.close()
-        _end(process)
+        if process.returncode is None or trial.timed_out:
+            _end(process)
     trial.cut = len(stdout) > KEPT
     trial.stdout, trial.stderr = bytes(stdout[:KEPT]), bytes(stderr[-KEPT:])
 
@@ -122,11 +126,11 @@ def _listen(process: Process, said: dict[int, bytearray], seconds: float) -> boo
     open_ones = set(said)
     for descriptor in said:
         poll.register(descriptor, select.POLLIN)
-    while open_ones or process.poll() is None:
+    while process.poll() is None or open_ones:
         left = deadline - time.monotonic()
         if left <= 0:
             return False
-        for descriptor, _ in poll.poll(1000 * min(left, 0.01 if not open_ones else left)):
+        for descriptor, _ in poll.poll(1000 * min(left, PAUSE)):
             data = os.read(descriptor, BLOCK)
             if not data:
                 poll.unregister(descriptor)
@@ -137,11 +141,10 @@ def _listen(process: Process, said: dict[int, bytearray], seconds: float) -> boo
 
 
 def _end(process: Process) -> None:
-    """Nothing of it is left, nor of what it has started."""
-    if process.returncode is None:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass  # it has ended meanwhile, or become another user's
-        while process.poll() is None:
-            time.sleep(0.005)
+    """Nothing of it is left, nor of what it has started and did not let go."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # it has ended meanwhile, or become another user's
+    while process.poll() is None:
+        time.sleep(0.005)
