@@ -22,6 +22,7 @@ import resource
 import select
 import sys
 import time
+from itertools import takewhile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,8 +178,9 @@ def finish(kept: set[str]) -> int:
     if threading is not None:
         threading.excepthook = lambda args: None  # daemon threads see their world end
     sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__
-    for name in sys.modules.keys() - kept | {"__main__"}:
-        sys.modules.pop(name, None)
+    sys.modules.pop("__main__", None)
+    for name in list(takewhile(lambda name: name not in kept, reversed(sys.modules))):  # the new ones are the last
+        del sys.modules[name]
     for stream in [thing for thing in gc.get_objects() if issubclass(type(thing), io.TextIOWrapper)]:
         flush(stream)  # the collector may take its buffer first
     gc.collect()
