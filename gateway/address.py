@@ -1,9 +1,8 @@
 """Where a server listens and a client connects: bind strings, connect URLs, inherited sockets, who is at the other end.
 
-One grammar for all of them: ``unix:PATH``, ``unix:@ABSTRACT``, ``/PATH``, ``HOST:PORT``, ``:PORT``,
-``[IPV6]:PORT`` or ``fd://N``, each optionally after ``PROTOCOL://``.  The protocol is carried, not judged: only
-``protocols/`` knows which wires there are.  Inherited sockets follow FastCGI 1.0 §2.2 (a listening socket as descriptor
-0) and systemd's sd_listen_fds(3); the check of the peer's address follows FastCGI 1.0 §3.2.
+One grammar for all of them: ``unix:PATH``, ``unix:@ABSTRACT``, ``/PATH``, ``HOST:PORT``, ``:PORT``, ``[IPV6]:PORT`` or
+``fd://N``, each optionally after ``PROTOCOL://``, which only ``protocols/`` judges.  Inherited sockets follow FastCGI
+1.0 §2.2 (descriptor 0 listens) and systemd's sd_listen_fds(3); the check of the peer's address follows FastCGI §3.2.
 """
 
 from __future__ import annotations
@@ -376,10 +375,8 @@ def connect(address: Address, *, timeout: float | None) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         return _connect_unix(_socket(address), address.path, timeout)
-    except (BlockingIOError, TimeoutError) as error:
-        raise TimeoutError(errno.ETIMEDOUT, f"cannot connect to {address} in {timeout} s; is it overloaded?") from error
     except OSError as error:
-        raise type(error)(error.errno, f"cannot connect to {address}: {_reason(address, error)}") from error
+        raise explain_connect(address, error, timeout=timeout) from error
 
 
 def _connect_unix(sock: socket.socket, path: str, timeout: float | None) -> socket.socket:
@@ -399,12 +396,16 @@ def _connect_unix(sock: socket.socket, path: str, timeout: float | None) -> sock
     return sock
 
 
-def _reason(address: Address, error: OSError) -> str:
+def explain_connect(address: Address, error: OSError, *, timeout: float | None) -> OSError:
+    """The error to raise for the one that happened: of its kind, and it says what to look at."""
+    if isinstance(error, (BlockingIOError, TimeoutError)):
+        return TimeoutError(errno.ETIMEDOUT, f"cannot connect to {address} in {timeout} s; is it overloaded?")
+    what = f"{error.strerror or error}"
     if isinstance(error, PermissionError) and os.path.exists(address.path):
-        return f"{_account()} may not write to the socket, which {_ownership(address.path)}; widen its server's mode"
-    if isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
-        return f"{error.strerror}; is the server running, and listening there?"
-    return f"{error.strerror or error}"
+        what = f"{_account()} may not write to the socket, which {_ownership(address.path)}; widen its server's mode"
+    elif isinstance(error, (FileNotFoundError, ConnectionRefusedError)):
+        what += "; is the server running, and listening there?"
+    return type(error)(error.errno, f"cannot connect to {address}: {what}")
 
 
 def describe_peer(sock: socket.SocketType) -> str:
@@ -420,8 +421,7 @@ def _process_of(sock: socket.SocketType) -> str:
     """The process at the other end of a unix socket: who connected, or who called listen (SO_PEERCRED, unix(7))."""
     if not hasattr(socket, "SO_PEERCRED"):
         return "process unknown"
-    pid, uid, _ = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return f"pid {pid}, uid {uid}"
+    return "pid {}, uid {}".format(*struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
 
 
 def allowed_peers(environ: Mapping[str, str]) -> frozenset[str] | None:
