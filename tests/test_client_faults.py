@@ -327,7 +327,7 @@ def test_an_application_that_fails_fails_a_ping(nothing_left_over: Leftovers, tm
 
 
 def test_a_false_alarm_of_poll_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Upstream, "_wait", lambda upstream, timeout: True)
+    monkeypatch.setattr(Upstream, "_wait", lambda upstream: True)
     near, far = socket.socketpair()
     with far, contextlib.closing(Upstream(near, Connection(WEB_SERVER), name="quiet", timeout=0)) as upstream:
         assert upstream.events() == []

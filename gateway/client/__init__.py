@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 
 from gateway.address import connect, parse_connect
 from gateway.client.forwarding import Body, Forwarding
@@ -17,12 +18,15 @@ from gateway.protocols import connection_factory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, TypeAlias
 
+    from gateway.client.aio import ClientDoor
+    from gateway.client.forwarding import Extent
     from gateway.client.upstream import Tap
     from gateway.environ import Environ
-    from gateway.events import Headers, Params
+    from gateway.events import Headers, Params, Response
 
     StartResponse: TypeAlias = Callable[..., object]
 
@@ -62,7 +66,9 @@ class Client:
         self.limits = limits or Limits()
         wire = self.address.protocol
         self._speak = connection_factory(wire, WEB_SERVER, limits=self.limits, options=wire_options)
-        self._needs_length = self._speak().needs_length
+        self.needs_length = self._speak().needs_length
+        """Must a request state the length of its body on this wire?"""
+        self.pool_size = pool_size
         self._pool = Pool(pool_size)
         self._root = None if root is None else os.fsencode(root).decode("latin-1").rstrip("/")
         self._index = index
@@ -82,6 +88,9 @@ class Client:
 
     def close(self) -> None:
         """Close the idle connections, and from now on each other one after its response."""
+        self.pool_size = 0
+        if "asgi" in vars(self):
+            self.asgi.close()
         pool = self._current_pool()
         pool.size = 0
         pool.clear()
@@ -96,13 +105,11 @@ class Client:
         try:
             forwarding = self._forward(environ)
         except ProtocolError as error:
-            if isinstance(error, LocalProtocolError) and error.status_hint[0] == "5":
-                raise  # the caller's mistake, not the visitor's
-            return _refuse(environ, start_response, error)
-        response = forwarding.response
-        status = response.status if response.status[4:] else _with_reason(response.status)
+            status, headers, page = self.refuse(environ, error)
+            start_response(status, headers)
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [page]
         try:
-            start_response(status, [pair for pair in response.headers if pair[0].lower() not in HOP_BY_HOP])
+            start_response(*self.head(forwarding.response))
         except BaseException:
             forwarding.close()
             raise
@@ -117,26 +124,18 @@ class Client:
                 return forwarding
             for _ in forwarding:
                 pass  # it has no body; at its end the connection is free
-            mount = environ.get("SCRIPT_NAME", "")
-            environ = redirected(environ, location, mount if is_under(decode_path(location), mount) else "")
-        raise RemoteProtocolError(
-            f"{self.address}: more than {self.limits.local_redirects} local redirects (limit local_redirects), the "
-            f"last one to {location!r}: the Location of one of them leads back",
-            status_hint=BAD_GATEWAY,
-        )
+            environ = self.redirect(environ, location)
+        raise self.explain_circle(location)
 
     def ask(self, environ: Environ) -> Forwarding:
         """Send one request, over a kept connection if it may, and wait for the head of the response, whatever it is.
 
         For those who want to know what failed: raises ProtocolError where a call makes an error page of it.
         """
-        params = self._params_from(environ)
-        if self._root is not None:
-            _name_script(params, environ.get("PATH_INFO", ""), root=self._root, index=self._index)
-        params.update(self._params)
+        params = self.make_params(environ)
         body = Body(environ)
         try:
-            if self._needs_length and body.left is None:
+            if self.needs_length and body.left is None:
                 params["CONTENT_LENGTH"] = str(body.measure(self.limits))
             return self._send(params, body, environ)
         except BaseException:
@@ -147,13 +146,12 @@ class Client:
         pool = self._current_pool()
         kept = pool.take()
         if kept is not None:
-            # A kept connection may be about to close.  So it carries only what may be sent again (RFC 9110 §9.2.2);
-            # else it makes room, at an upstream with one process for each connection, for the new one.
-            if body.ended and environ["REQUEST_METHOD"] in IDEMPOTENT:
+            # Else it makes room, at an upstream with one process for each connection, for the new one.
+            if self.may_repeat(environ, body):
                 try:
                     return Forwarding(kept, params, body=body, environ=environ, pool=pool)
                 except RemoteProtocolError as error:
-                    if kept.heard or error.status_hint == TIMED_OUT:
+                    if not kept.was_stale(error):
                         raise
             kept.close()
         return Forwarding(self._connect(), params, body=body, environ=environ, pool=pool)
@@ -162,9 +160,8 @@ class Client:
         try:
             sock = connect(self.address, timeout=self.connect_timeout or None)
         except OSError as error:
-            status = TIMED_OUT if isinstance(error, TimeoutError) else BAD_GATEWAY
-            raise RemoteProtocolError(error.strerror or str(error), status_hint=status) from error
-        return Upstream(sock, self._speak(), name=str(self.address), timeout=self.timeout, tap=self.tap)
+            raise self.explain_unreachable(error) from error
+        return self.attach(sock)
 
     def _current_pool(self) -> Pool:
         """This process's pool: what a child inherits by fork belongs to its parent."""
@@ -173,6 +170,72 @@ class Client:
             for upstream in inherited:
                 upstream.close()  # this process's descriptor only; the parent speaks on
         return self._pool
+
+    # What :mod:`gateway.client.aio` decides in the same way.
+
+    @cached_property
+    def asgi(self) -> ClientDoor:
+        """The same as an ASGI application, for uvicorn, hypercorn, daphne, and to be mounted in Starlette or FastAPI.
+
+        It forwards in the event loop that calls it, with connections of its own, on the same terms.  A visitor who goes
+        away, or a task that is cancelled, takes its connection to the upstream with it.  The idle ones are closed by
+        the server's lifespan, or by :meth:`close`.
+        """
+        from gateway.client.aio import ClientDoor
+
+        return ClientDoor(self)
+
+    def make_params(self, environ: Environ) -> Params:
+        """What the upstream is told of a request, but for a CONTENT_LENGTH that has to be measured."""
+        params = self._params_from(environ)
+        if self._root is not None:
+            _name_script(params, environ.get("PATH_INFO", ""), root=self._root, index=self._index)
+        params.update(self._params)
+        return params
+
+    def may_repeat(self, environ: Environ, body: Extent) -> bool:
+        """May a request be sent again if the connection breaks (RFC 9110 §9.2.2)?  A kept one may be about to close."""
+        return body.ended and environ["REQUEST_METHOD"] in IDEMPOTENT
+
+    def redirect(self, environ: Environ, location: str) -> Environ:
+        """The request that a local redirect stands for."""
+        mount = environ.get("SCRIPT_NAME", "")
+        return redirected(environ, location, mount if is_under(decode_path(location), mount) else "")
+
+    def explain_circle(self, location: str) -> RemoteProtocolError:
+        """The error of one local redirect too many."""
+        return RemoteProtocolError(
+            f"{self.address}: more than {self.limits.local_redirects} local redirects (limit local_redirects), the "
+            f"last one to {location!r}: the Location of one of them leads back",
+            status_hint=BAD_GATEWAY,
+        )
+
+    def attach(self, sock: socket.socket) -> Upstream:
+        """A new connection speaks the wire."""
+        return Upstream(sock, self._speak(), name=str(self.address), timeout=self.timeout, tap=self.tap)
+
+    def explain_unreachable(self, error: OSError) -> RemoteProtocolError:
+        """The error of a connection that there is not."""
+        status = TIMED_OUT if isinstance(error, TimeoutError) else BAD_GATEWAY
+        return RemoteProtocolError(error.strerror or str(error), status_hint=status)
+
+    def head(self, response: Response) -> tuple[str, Headers]:
+        """Status and headers of a response, as a WSGI server wants them."""
+        status = response.status if response.status[4:] else _with_reason(response.status)
+        return status, [pair for pair in response.headers if pair[0].lower() not in HOP_BY_HOP]
+
+    def refuse(self, environ: Environ, error: ProtocolError) -> tuple[str, Headers, bytes]:
+        """There will be no response: one log line, and a clean answer.  Raises what is the caller's mistake."""
+        if isinstance(error, LocalProtocolError) and error.status_hint[0] == "5":
+            raise error  # and not the visitor's
+        import logging  # only a failure pays for this import
+
+        method, path = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        logging.getLogger("gateway.client").error("%s %s: %s: %s", method, encode_path(path), error.status_hint, error)
+        page = f"{error.status_hint}\n".encode("latin-1")
+        return error.status_hint, [("Content-Type", "text/plain"), ("Content-Length", str(len(page)))], page
+
+    # For scripts, tests and health checks.
 
     def ping(self, path: str = "") -> dict[str, str]:
         """Ask the upstream, over a new connection, what it tells about itself.
@@ -231,17 +294,6 @@ def _with_reason(status: str) -> str:
     code = status[:3]
     reasons = {str(known.value): known.phrase for known in HTTPStatus}
     return f"{code} {reasons.get(code, 'Unknown')}"
-
-
-def _refuse(environ: Environ, start_response: StartResponse, error: ProtocolError) -> Iterable[bytes]:
-    """There will be no response: one log line, and a clean answer."""
-    import logging  # only a failure pays for this import
-
-    method, path = environ["REQUEST_METHOD"], environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    logging.getLogger("gateway.client").error("%s %s: %s: %s", method, encode_path(path), error.status_hint, error)
-    page = f"{error.status_hint}\n".encode("latin-1")
-    start_response(error.status_hint, [("Content-Type", "text/plain"), ("Content-Length", str(len(page)))])
-    return [] if method == "HEAD" else [page]
 
 
 def _name_script(params: Params, path: str, *, root: str, index: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import socket
 import threading
 
 from gateway.errors import RemoteProtocolError
@@ -12,7 +13,6 @@ from gateway.exchange import BLOCK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
     from typing import TypeAlias
 
@@ -26,9 +26,15 @@ _Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)  # Wind
 
 
 class Upstream:
-    """One connection to the upstream: a socket that never blocks, the wire, and the bytes it did not take yet."""
+    """One connection to the upstream: a socket that never blocks, the wire, and the bytes it did not take yet.
 
-    __slots__ = ("connection", "name", "heard", "_sock", "_selector", "_timeout", "_tap", "_unsent", "_deaf", "_fault")
+    A thread that moves them waits in :meth:`events`; an event loop sees for itself when to :meth:`receive` and to
+    :meth:`push`.
+    """
+
+    __slots__ = (
+        "connection", "name", "heard", "sock", "timeout", "unsent", "deaf", "fault", "_selector", "_tap"
+    )  # fmt: skip
 
     def __init__(
         self, sock: socket.socket, connection: Connection, *, name: str, timeout: float, tap: Tap | None = None
@@ -38,81 +44,85 @@ class Upstream:
         self.name = name
         self.heard = False
         """Did anything of the present answer arrive?"""
-        self._sock = sock
-        self._selector = _Selector()
-        self._selector.register(sock, selectors.EVENT_READ)
-        self._timeout = timeout or None
+        self.sock = sock
+        self.timeout = timeout or None
+        self.unsent = memoryview(b"")
+        self.deaf = False
+        """The upstream reads no more; what it wrote before can still be received."""
+        self.fault: RemoteProtocolError | None = None
+        """What was wrong after all that was received so far; the next :meth:`receive` raises it."""
+        self._selector: selectors.BaseSelector | None = None
         self._tap = tap
-        self._unsent = memoryview(b"")
-        self._fault: RemoteProtocolError | None = None
-        self._deaf = False  # the upstream reads no more; what it wrote before can still be received
 
     def __repr__(self) -> str:
-        return f"<Upstream {self.name} unsent={len(self._unsent)} {self.connection!r}>"
+        return f"<Upstream {self.name} unsent={len(self.unsent)} {self.connection!r}>"
 
     @property
     def reusable(self) -> bool:
         """Can it carry another request: does the wire allow it, and is nothing under way?"""
-        return self.connection.reusable and self.connection.idle and not self._unsent and not self._deaf
+        return self.connection.reusable and self.connection.idle and not self.unsent and not self.deaf
+
+    def was_stale(self, error: RemoteProtocolError) -> bool:
+        """Did this request fail because the upstream had closed the connection, or was about to?"""
+        return not self.heard and error.status_hint != TIMED_OUT
 
     def readable(self) -> bool:
         """Did the upstream say something that was not received, perhaps goodbye?"""
-        return self._wait(0)
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # which it says by breaking the connection
+        return True
 
     def push(self) -> bool:
         """Send what goes without waiting; True if the upstream would take more, of the request's body as well."""
         chunks = self.connection.data_to_send()
         if chunks:
-            self._unsent = memoryview(b"".join((self._unsent, *chunks)))
+            self.unsent = memoryview(b"".join((self.unsent, *chunks)))
         try:
-            while self._unsent and not self._deaf:
-                size = self._sock.send(self._unsent)
+            while self.unsent and not self.deaf:
+                size = self.sock.send(self.unsent)
                 if self._tap is not None:
-                    self._tap(WEB_SERVER, bytes(self._unsent[:size]))
-                self._unsent = self._unsent[size:]
+                    self._tap(WEB_SERVER, bytes(self.unsent[:size]))
+                self.unsent = self.unsent[size:]
         except BlockingIOError:
             return False
         except OSError:
-            self._deaf = True  # it may have answered before it hung up: receiving shows whether it did
-        return not (self._deaf or self.connection.body_held)
+            self.deaf = True  # it may have answered before it hung up: receiving shows whether it did
+        return not (self.deaf or self.connection.body_held)
 
-    def events(self) -> list[Event]:
-        """What the upstream says next, [] once it would take more of what :meth:`push` left over.
-
-        Raises RemoteProtocolError.
-        """
-        if self._fault is not None:
-            raise self._fault
+    def receive(self) -> list[Event]:
+        """What the upstream says, as far as it has come.  Raises RemoteProtocolError."""
+        if self.fault is not None:
+            raise self.fault
         try:
-            return self._receive() if self._wait(self._timeout) else []
+            return self._receive()
         except RemoteProtocolError as error:
-            error.args = (f"{self.name}: {error}",)
-            if error.status_hint[0] != "5":
-                error.status_hint = BAD_GATEWAY  # a rule of the wire was broken, and not by the visitor
+            self.blame(error)
             # What came before the fault counts: that the response is whole, or in the error output what went wrong.
             before = self.connection.events()
             if not before:
                 raise
-            self._fault = error
+            self.fault = error
             return before
 
-    def _wait(self, timeout: float | None) -> bool:
-        """Wait until the upstream speaks (True) or takes more; 0 only looks whether it spoke."""
-        writing = self._unsent and not self._deaf and timeout != 0
-        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-        if self._selector.get_key(self._sock).events != mask:
-            self._selector.modify(self._sock, mask)
-        ready = self._selector.select(timeout)
-        if not ready and timeout:
-            raise RemoteProtocolError(
-                f"nothing moved for {timeout:g} s; see what the upstream is doing, or allow it a longer timeout",
-                status_hint=TIMED_OUT,
-            )
-        return any(events & selectors.EVENT_READ for _, events in ready)
+    def blame(self, error: RemoteProtocolError) -> RemoteProtocolError:
+        """Say in an error whose it is."""
+        error.args = (f"{self.name}: {error}",)
+        if error.status_hint[0] != "5":
+            error.status_hint = BAD_GATEWAY  # a rule of the wire was broken, and not by the visitor
+        return error
+
+    def time_out(self) -> RemoteProtocolError:
+        """The error to raise when nothing has moved for ``timeout`` seconds."""
+        message = f"nothing moved for {self.timeout:g} s; see what the upstream is doing, or allow it a longer timeout"
+        return self.blame(RemoteProtocolError(message, status_hint=TIMED_OUT))
 
     def _receive(self) -> list[Event]:
         try:
-            data = self._sock.recv(BLOCK)
+            data = self.sock.recv(BLOCK)
         except BlockingIOError:
             return []
         except OSError as error:
@@ -132,10 +142,31 @@ class Upstream:
             raise RemoteProtocolError("the upstream closed the connection", status_hint=BAD_GATEWAY)
         return events
 
+    def events(self) -> list[Event]:
+        """Wait for what the upstream says next; [] once it would take more of what :meth:`push` left over.
+
+        Raises RemoteProtocolError.
+        """
+        return self.receive() if self.fault is not None or self._wait() else []
+
+    def _wait(self) -> bool:
+        """Wait until the upstream speaks (True) or takes more."""
+        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.unsent and not self.deaf else 0)
+        if self._selector is None:
+            self._selector = _Selector()
+            self._selector.register(self.sock, mask)
+        elif self._selector.get_key(self.sock).events != mask:
+            self._selector.modify(self.sock, mask)
+        ready = self._selector.select(self.timeout)
+        if not ready and self.timeout:
+            raise self.time_out()
+        return any(events & selectors.EVENT_READ for _, events in ready)
+
     def close(self) -> None:
         """Hang up."""
-        self._selector.close()
-        self._sock.close()
+        if self._selector is not None:
+            self._selector.close()
+        self.sock.close()
 
 
 class Pool:
