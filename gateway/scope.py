@@ -1,4 +1,4 @@
-"""A WSGI environ as the scope of an ASGI application (ASGI HTTP specification 2.5); pure, as :mod:`gateway.environ` is.
+"""A WSGI environ as the scope of an ASGI application (ASGI HTTP specification 2.5), and back; pure.
 
 What the front end's params lacked was mended when the environ was built.  ``path`` includes ``root_path``, as uvicorn,
 Starlette, Django and Quart have it (docs/decisions/0007-scope.md).
@@ -6,14 +6,21 @@ Starlette, Django and Quart have it (docs/decisions/0007-scope.md).
 
 from __future__ import annotations
 
+from gateway.environ import base_environ, build_environ, is_under
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
     from typing import Any, TypeAlias
 
     from gateway.environ import Environ
     from gateway.events import Pairs
 
     Scope: TypeAlias = dict[str, Any]
+    Message: TypeAlias = MutableMapping[str, Any]
+    Receive: TypeAlias = Callable[[], Awaitable[Message]]
+    Send: TypeAlias = Callable[[Message], Awaitable[None]]
+    ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SPEC_VERSION = "2.5"
 """Of the HTTP specification: ``send()`` raises OSError when the web server no longer listens (2.4)."""
@@ -106,3 +113,53 @@ def _apart(environ: Environ, repeated: Pairs) -> list[tuple[str, Any]]:
 def wants_websocket(environ: Environ) -> bool:
     """Is the request the beginning of a WebSocket (RFC 6455 §4.1), which none of our wires can carry?"""
     return "HTTP_SEC_WEBSOCKET_KEY" in environ and "websocket" in environ.get("HTTP_UPGRADE", "").lower()
+
+
+# -- and back
+
+_PROTOCOLS = {"2": "HTTP/2.0", "3": "HTTP/3.0"}
+_ONLY_CGI_KNOWS = ("AUTH_TYPE", "REMOTE_IDENT", "REMOTE_USER")
+"""What no scope has, but the environ of one that :func:`build_scope` made; SSL_* beside."""
+_base = base_environ(multithread=False, multiprocess=True, run_once=False)
+
+
+def environ_from_scope(scope: Scope) -> Environ:
+    """The CGI variables of a WSGI environ from an ``http`` scope, whatever ASGI server it comes from.
+
+    ``wsgi.input`` and ``wsgi.errors`` are the caller's.  A header with "_" in its name is left out: as a variable it
+    would pass for the one with "-".  Raises RemoteProtocolError on a bad Content-Length, or two.
+    """
+    root, path = scope.get("root_path", "").rstrip("/"), scope["path"]
+    if is_under(path, root):  # else it is a server that leaves it out
+        path = path[len(root) :]
+    known = scope.get("gateway.environ", {})
+    pairs = [(name, known[name]) for name in known if name in _ONLY_CGI_KNOWS or name.startswith("SSL_")]
+    query = scope.get("query_string", b"").decode("latin-1")
+    version = scope.get("http_version", "1.1")
+    pairs += [
+        ("REQUEST_METHOD", scope["method"]), ("SCRIPT_NAME", _encode(root)), ("PATH_INFO", _encode(path)),
+        ("QUERY_STRING", query), ("SERVER_PROTOCOL", _PROTOCOLS.get(version, f"HTTP/{version}")),
+    ]  # fmt: skip
+    if scope.get("raw_path"):
+        raw = scope["raw_path"].decode("latin-1").partition("?")[0]
+        pairs.append(("REQUEST_URI", f"{raw}?{query}" if query else raw))
+    if scope.get("scheme") == "https":
+        pairs.append(("HTTPS", "on"))
+    for peer, names in (("server", ("SERVER_NAME", "SERVER_PORT")), ("client", ("REMOTE_ADDR", "REMOTE_PORT"))):
+        host, port = scope.get(peer) or ("", None)
+        if port is not None:  # else it is the path of a unix socket
+            pairs += zip(names, (host, str(port)), strict=True)
+    for name, value in scope["headers"]:
+        if b"_" not in name:
+            pairs.append((_variable(name), value.decode("latin-1")))
+    return build_environ(dict(pairs), _base, repeated=pairs)
+
+
+def _encode(path: str) -> str:
+    """The way back of :func:`_decode`."""
+    return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _variable(header: bytes) -> str:
+    variable = header.decode("latin-1").upper().replace("-", "_")
+    return variable if variable in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{variable}"

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.environ import base_environ, build_environ
-from gateway.scope import build_scope, wants_websocket
+from gateway.errors import RemoteProtocolError
+from gateway.scope import build_scope, environ_from_scope, wants_websocket
 from tests.corpus_files import Recording, recordings
 
 BASE = base_environ(multithread=False, multiprocess=False, run_once=False)
@@ -189,3 +190,85 @@ def test_a_recording_makes_a_scope_that_agrees_with_its_environ(recording: Recor
 )
 def test_a_websocket_is_recognised(headers: dict[str, str], wanted: bool) -> None:  # noqa: FBT001
     assert wants_websocket(build_environ(USUAL | headers, BASE)) is wanted
+
+
+# And back.
+
+
+def environ_of(**scope: Any) -> Any:
+    """The environ of the scope of a usual request, with these differences."""
+    usual = {
+        "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": "/", "root_path": "",
+        "query_string": b"", "headers": [(b"host", b"example.org")], "server": ("example.org", 80), "client": None,
+    }  # fmt: skip
+    return environ_from_scope(usual | scope)
+
+
+@pytest.mark.parametrize("recording", recordings("cgi", "fastcgi", "scgi", "uwsgi"), ids=str)
+def test_a_request_survives_the_way_there_and_back(recording: Recording) -> None:
+    environ = build_environ(dict(recording.params), BASE, repeated=recording.params)
+    again = environ_from_scope(build_scope(environ, repeated=recording.params))
+    names = {
+        "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_PORT", "wsgi.url_scheme",
+        "CONTENT_LENGTH", "CONTENT_TYPE", *(name for name in environ if name.startswith("HTTP_")),
+    } - {"HTTP_TRANSFER_ENCODING"}  # fmt: skip
+    assert {name: again.get(name) for name in names} == {name: environ.get(name) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "script", "info"),
+    [
+        ("", "/a", "", "/a"),
+        ("/app", "/app/a", "/app", "/a"),
+        ("/app/", "/app/a", "/app", "/a"),
+        ("/app", "/app", "/app", ""),
+        ("/app", "/application", "/app", "/application"),
+        ("/app", "/a", "/app", "/a"),
+        ("/app", "/app/app/a", "/app", "/app/a"),
+        ("", "/caf\xe9 \u20ac", "", "/caf\xc3\xa9 \xe2\x82\xac"),
+        ("", "/100%25", "", "/100%25"),
+    ],
+)
+def test_the_path_is_divided_at_the_root_path(root: str, path: str, script: str, info: str) -> None:
+    environ = environ_of(root_path=root, path=path)
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script, info)
+
+
+def test_the_uri_is_what_the_visitor_sent() -> None:
+    assert environ_of(raw_path=b"/a%2Fb", path="/a/b", query_string=b"x=1")["REQUEST_URI"] == "/a%2Fb?x=1"
+
+
+@pytest.mark.parametrize(("version", "protocol"), [("1.0", "HTTP/1.0"), ("2", "HTTP/2.0"), ("3", "HTTP/3.0")])
+def test_the_protocol_is_that_of_the_visitor(version: str, protocol: str) -> None:
+    assert environ_of(http_version=version)["SERVER_PROTOCOL"] == protocol
+
+
+def test_a_header_with_an_underscore_passes_for_none_with_a_dash() -> None:
+    headers = [(b"x_user", b"admin"), (b"x-user", b"kim"), (b"proxy", b"evil"), (b"content_length", b"9")]
+    environ = environ_of(headers=headers)
+    assert {name for name in environ if name.startswith(("HTTP_", "CONTENT_"))} == {"HTTP_X_USER"}
+    assert environ["HTTP_X_USER"] == "kim"
+
+
+def test_headers_that_come_twice_are_joined() -> None:
+    environ = environ_of(headers=[(b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"x-a", b"1"), (b"x-a", b"2")])
+    assert (environ["HTTP_COOKIE"], environ["HTTP_X_A"]) == ("a=1; b=2", "1, 2")
+
+
+def test_two_lengths_are_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="two different CONTENT_LENGTH"):
+        environ_of(headers=[(b"content-length", b"1"), (b"content-length", b"2")])
+
+
+def test_a_unix_socket_has_neither_port_nor_address() -> None:
+    environ = environ_of(server=("/run/app.sock", None), client=None)
+    assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("example.org", "80")
+    assert "REMOTE_ADDR" not in environ
+
+
+def test_what_only_cgi_knows_is_kept() -> None:
+    known = {"REMOTE_USER": "kim", "SSL_PROTOCOL": "TLSv1.3", "HTTP_X": "old", "PATH_INFO": "/old"}
+    environ = environ_of(**{"gateway.environ": known, "scheme": "https", "client": ("::1", 9)})
+    names = ("REMOTE_USER", "SSL_PROTOCOL", "HTTP_X", "PATH_INFO", "HTTPS", "REMOTE_PORT")
+    told = [environ.get(name) for name in names]
+    assert told == ["kim", "TLSv1.3", None, "/", "on", "9"]
