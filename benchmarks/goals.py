@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from .cgi import OURS, WSGIREF
+from .cgi import OURS as OURS_ONCE
+from .cgi import WSGIREF
 from .contenders import FLUP_KEPT, OURS_KEPT, OURS_KEPT_4, OURS_UNKEPT, UWSGI_FASTCGI
+from .hosts import MOD_CGI, MOD_CGID, OURS, OURS_BEHIND_NGINX, WRAP, Host
 from .measure import Result
 from .report import Column, Section
 
@@ -45,14 +47,23 @@ def cpu_ratio(one: str, other: str) -> Callable[[Look], float]:
     return lambda look: look(re.escape(one), "cpu") / look(re.escape(other), "cpu")
 
 
+def slowness(language: str, host: Host, *, beside: Host) -> Callable[[Look], float]:
+    """Return a measurement that divides the requests per second that `beside` answers by those of `host`."""
+    rate = "throughput"
+    return lambda look: look(f"{language}: {beside.name}", rate) / look(f"{language}: {host.name}", rate)
+
+
 GOALS = [
     Goal("CPU, kept, 1 thread ÷ uWSGI FastCGI", 1.2, cpu_ratio(OURS_KEPT.name, UWSGI_FASTCGI.name)),
     Goal("CPU, kept, 1 thread ÷ flup kept", 0.25, cpu_ratio(OURS_KEPT.name, FLUP_KEPT.name)),
     Goal("CPU, unkept, 1 thread ÷ uWSGI FastCGI", 1.9, cpu_ratio(OURS_UNKEPT.name, UWSGI_FASTCGI.name)),
     Goal("CPU, kept, 4 threads ÷ 1 thread", 1.25, cpu_ratio(OURS_KEPT_4.name, OURS_KEPT.name)),
-    Goal("CGI script − python -c pass, ms", 1.5, lambda look: look(f"{PYTHON}: {OURS}", "over_pass")),
-    Goal(f"CGI script ÷ {WSGIREF}", 0.75, lambda look: look(f"{PYTHON}: {OURS}", "vs_wsgiref")),
+    Goal("CGI script − python -c pass, ms", 1.5, lambda look: look(f"{PYTHON}: {OURS_ONCE}", "over_pass")),
+    Goal(f"CGI script ÷ {WSGIREF}", 0.75, lambda look: look(f"{PYTHON}: {OURS_ONCE}", "vs_wsgiref")),
     Goal("fork worker, ms a request", 1.5, lambda look: look("a request to a fork worker", "median")),
+    Goal("CGI in C, Apache mod_cgid ÷ gateway", 1, slowness("C", OURS, beside=MOD_CGID)),
+    Goal("CGI in C, fcgiwrap ÷ gateway, behind nginx", 1, slowness("C", OURS_BEHIND_NGINX, beside=WRAP)),
+    Goal("CGI in Python, lighttpd ÷ gateway's fork", 0.1, slowness("Python", OURS, beside=MOD_CGI)),
     Goal("upload of 1 GiB, MiB of growth", 8, lambda look: look("upload of 1 GiB", "peak")),
     Goal("download of 1 GiB, MiB of growth", 8, lambda look: look("download of 1 GiB", "peak")),
 ]

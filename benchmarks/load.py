@@ -60,7 +60,8 @@ def run(names: Collection[str], *, seconds: float, rounds: int, progress: Callab
         for number in range(rounds):
             for contender in working:
                 progress(f"load: round {number + 1} of {rounds}, {contender.name}")
-                measured[contender].append(measure_round(stage, contender, seconds=seconds))
+                url, pid = stage.url(contender), stage.pids[contender]
+                measured[contender].append(measure_round(url, pid=pid, seconds=seconds))
     results = []
     for contender in chosen:
         if contender not in present:
@@ -68,16 +69,16 @@ def run(names: Collection[str], *, seconds: float, rounds: int, progress: Callab
         elif contender in stage.failures:
             results.append(Result(contender.name, "failed", stage.failures[contender]))
         else:
-            results.append(summarize(contender, measured[contender], kept=contender in kept))
+            results.append(summarize(contender.name, measured[contender]))
+            results[-1].figures["kept"] = "yes" if contender in kept else "no"
     compare(results)
     return Section("load", TITLE, COLUMNS, results, NOTE)
 
 
-def measure_round(stage: Stage, contender: Contender, *, seconds: float) -> Round:
-    """Load `contender` once."""
-    pid = stage.pids[contender]
+def measure_round(url: str, *, pid: int, seconds: float) -> Round:
+    """Load the server that answers at `url`, and is process `pid`, once."""
     before = tree_cpu(pid)
-    load = drive(stage.url(contender), seconds=seconds)
+    load = drive(url, seconds=seconds)
     return Round(load, tree_cpu(pid) - before)
 
 
@@ -91,11 +92,11 @@ def keeps(stage: Stage, contender: Contender) -> bool:
     return mode(seen)
 
 
-def summarize(contender: Contender, rounds: list[Round], *, kept: bool) -> Result:
+def summarize(name: str, rounds: list[Round]) -> Result:
     """Condense the rounds of one contender to medians."""
     served = [round_ for round_ in rounds if round_.load.requests]
     if not served:
-        return Result(contender.name, "failed", "answered one request, then none under load")
+        return Result(name, "failed", "answered one request, then none under load")
     cpu = [round_.cpu / round_.load.requests for round_ in served]
     figures: dict[str, float | str] = {
         "throughput": median(round_.load.requests / round_.load.seconds for round_ in served),
@@ -104,12 +105,11 @@ def summarize(contender: Contender, rounds: list[Round], *, kept: bool) -> Resul
         "cpu": median(cpu),
         "cpu_lowest": min(cpu),
         "cpu_highest": max(cpu),
-        "kept": "yes" if kept else "no",
         "requests": sum(round_.load.requests for round_ in rounds),
         "errors": sum(round_.load.errors for round_ in rounds),
     }
     remark = f"{figures['errors']} errors" if figures["errors"] else ""
-    return Result(contender.name, remark=remark, figures=figures)
+    return Result(name, remark=remark, figures=figures)
 
 
 def compare(results: list[Result]) -> None:
