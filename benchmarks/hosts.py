@@ -37,7 +37,7 @@ COLUMNS = [
 ]
 NOTE = (
     "The program in C is started for each request by all of them; the Python script is started by lighttpd, and runs "
-    "in a fork of a warm interpreter under gateway, which has one process with four threads. There is no column of CPU "
+    "in a fork of a warm interpreter under gateway, which has one process with eight threads. There is no column of CPU "
     "time, because the kernel adds that of programs to no server that leaves their end to others."
 )
 
@@ -85,7 +85,7 @@ class Host:
 def gateway_host(name: str, *options: str, directives: str = "") -> Host:
     """One process of ours."""
     command = (sys.executable, "-m", "gateway.cli.fcgi_run", "--cgi-bin", "{root}", "--cgi-execution", "*.py=fork")
-    return Host(name, GATEWAY, (*command, "--threads", "4", "--no-control-socket", *options), directives=directives)
+    return Host(name, GATEWAY, (*command, "--threads", "8", "--no-control-socket", *options), directives=directives)
 
 
 OURS_BEHIND_NGINX = gateway_host(
