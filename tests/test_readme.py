@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import re
 import shlex
@@ -9,13 +10,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from gateway.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"^    (\S.*)$", README, re.MULTILINE)
 PATHS = os.pathsep.join([str(ROOT), *(path for path in sys.path if path)])
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg", "utf-8")
+SCRIPTS = dict(re.findall(r"^([\w-]+) = (\S+)$", SETUP["options.entry_points"]["console_scripts"], re.MULTILINE))
 CGI = {"GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET", "SERVER_NAME": "example.test", "SERVER_PORT": "80"}
 
 
@@ -55,6 +62,30 @@ def test_the_first_program_runs_under_fcgi_run(app_py: Path, options: str) -> No
     command = [sys.executable, "-m", "gateway.cli.fcgi_run", "app:application", *shlex.split(options)]
     done = run(*command, "--check-config", cwd=app_py.parent)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+SERVING = [command for command in COMMANDS if re.match(r"\w+-run (app:|--cgi-bin)", command)]
+GATEWAY = [command for command in COMMANDS if command.startswith("gateway ")]
+
+
+@pytest.mark.parametrize("command", SERVING)
+def test_a_command_that_serves_starts(app_py: Path, command: str) -> None:
+    (app_py.parent / "cgi-bin").mkdir()
+    name, *words = shlex.split(command.replace("/run/", f"{app_py.parent}/"))
+    module, function = SCRIPTS[name].split(":")
+    program = f"from {module} import {function}; {function}()"
+    done = run(sys.executable, "-c", program, *words, "--check-config", cwd=app_py.parent)
+    assert (done.returncode, "Error" in done.stderr) == (0, False)
+
+
+@pytest.mark.parametrize("command", GATEWAY)
+def test_a_gateway_command_takes_the_options_shown(command: str) -> None:
+    name, *words = shlex.split(command)[1:]
+    asked = main.get_command(click.Context(main), name)
+    assert asked is not None
+    asked.make_context(name, list(words), resilient_parsing=True)
+    known = {option for parameter in asked.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("-")} <= known
 
 
 def test_the_cgi_bin_script_serves_a_project_that_is_elsewhere(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ Which command to use when:
                 gateway serve ./cgi-bin
   fcgi-run      The web server speaks FastCGI to workers that stay (nginx,
                 Apache, lighttpd, HAProxy, Caddy): fcgi-run app:application
+  scgi-run      The same for a web server that speaks SCGI; and so uwsgi-run
+                and ajp-run. fcgi-run --protocol auto speaks all of them.
   cgi-run       The web server starts a program for each request (a cgi-bin):
                 cgi-run app:application
 
@@ -55,7 +57,7 @@ class Commands(click.Group):
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gateway")
 def main() -> None:
-    """Web servers and Python applications meet here: CGI and FastCGI, both directions."""
+    """Web servers and Python applications meet here, by every wire between them, in both directions."""
 
 
 if __name__ == "__main__":
