@@ -37,8 +37,8 @@ COLUMNS = [
 ]
 NOTE = (
     "The program in C is started for each request by all of them; the Python script is started by lighttpd, and runs "
-    "in a fork of a warm interpreter under gateway, which has one process with eight threads. There is no column of CPU "
-    "time, because the kernel adds that of programs to no server that leaves their end to others."
+    "in a fork of a warm interpreter under gateway, which has one process with eight threads. There is no column of "
+    "CPU time, because the kernel adds that of programs to no server that leaves their end to others."
 )
 
 APACHE_CONFIGURATION = """\
