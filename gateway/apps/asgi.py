@@ -7,7 +7,6 @@ a :class:`Line`, feeds its exchange, and runs it as a task.
 from __future__ import annotations
 
 import asyncio
-import io
 import time
 from http import HTTPStatus
 
@@ -90,11 +89,17 @@ class Call:
             self._news.clear()
 
     def stack(self) -> str:
-        """Where the application is."""
-        text = io.StringIO()
-        if self.task is not None:
-            self.task.print_stack(file=text)
-        return text.getvalue().rstrip()
+        """Where the application waits."""
+        import traceback  # only a request that runs too long pays for this import
+
+        frames = []
+        waiting: Any = None if self.task is None else self.task.get_coro()
+        while waiting is not None:
+            frame = getattr(waiting, "cr_frame", None)
+            if frame is not None:
+                frames.append((frame, frame.f_lineno))
+            waiting = getattr(waiting, "cr_await", None)
+        return "".join(traceback.StackSummary.extract(iter(frames)).format()).rstrip()
 
     def cancel(self, verdict: str) -> None:
         """End the application; the visitor is answered with this status if there is still time for it."""

@@ -106,12 +106,18 @@ class LoopWorker(ThreadsWorker):
     async def _main(self) -> None:
         self._over = self.loop.create_future()
         self._clock = self.loop.call_soon(self._beat)
+        opening = self.loop.create_task(self._open())
         try:
-            opening = self.loop.create_task(self._open())
             await asyncio.wait({opening, self._over}, return_when=asyncio.FIRST_COMPLETED)
             if opening.done():
                 opening.result()
                 await self._serve_all()
+            else:
+                opening.cancel()
+                await asyncio.wait({opening})
+        finally:
+            self._close()
+        try:
             await self._shut()
         finally:
             self._clock.cancel()
@@ -141,7 +147,6 @@ class LoopWorker(ThreadsWorker):
             self._serving = False
             if epoll is not None:
                 self.loop.remove_reader(epoll)
-            self._close()
 
     def _on_ready(self) -> None:
         for fd in self._poller.wait(0):

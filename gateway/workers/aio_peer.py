@@ -32,7 +32,10 @@ class AioPeer(Peer):
     It is the :class:`gateway.apps.asgi.Line` of its calls: of one, or of several at a time where the wire multiplexes.
     """
 
-    __slots__ = ("calls", "congested", "cut", "spoken", "lost", "_deaf", "_unsent", "_stalled", "_delivering", "_drained")
+    __slots__ = (
+        "calls", "congested", "cut", "spoken", "shared", "lost", "_deaf", "_unsent", "_stalled", "_delivering",
+        "_drained",
+    )  # fmt: skip
     _worker: AioWorker
 
     def __init__(self, sock: socket.socket, connection: Connection, worker: AioWorker, *, name: object) -> None:
@@ -41,6 +44,7 @@ class AioPeer(Peer):
         self.congested = False
         self.cut = True  # did we answer without reading all that it asked?
         self.spoken = False  # did it say anything yet?
+        self.shared = False  # did it carry several requests at a time?
         self.lost = False  # is nobody there any more?
         self._deaf = False  # did the web server say its last word?
         self._unsent: list[bytes] = []
@@ -60,8 +64,8 @@ class AioPeer(Peer):
             return False
         if not self.calls:
             return True
-        # With one request the web server can wait; with several, they would all wait for the slowest.
-        room = _ROOM if len(self.calls) == 1 else self._worker.limits.body_buffer
+        # One request can wait at the web server; several would all wait for the slowest.
+        room = self._worker.limits.body_buffer if self.shared else _ROOM
         return sum(call.exchange.held for call in self.calls.values()) < room
 
     # -- what is received
@@ -96,6 +100,7 @@ class AioPeer(Peer):
                 exchange = Exchange(event, self.connection, peer=self, limits=worker.limits, log=worker.log)
                 exchange.stream()
                 call = self.calls[event.request_id] = Call(worker.runner, exchange, self)
+                self.shared = self.shared or len(self.calls) > 1
                 if event.role != FILTER:
                     begun.append(call)
             elif (waiting := self.calls.get(event.request_id)) is not None:

@@ -75,7 +75,9 @@ async def echoes(scope: Any, receive: Any, send: Any) -> None:
         await send(body(message["body"], more=more))
 
 
-def answer(serve: Serve, app: Any, data: bytes = b"", *, params: dict[str, str] | None = None, **options: Any) -> Response:
+def answer(
+    serve: Serve, app: Any, data: bytes = b"", *, params: dict[str, str] | None = None, **options: Any
+) -> Response:
     with WebServer(serve(app, **options)) as client:
         return client.get(data, **(params or {}))
 
@@ -329,8 +331,10 @@ def test_head_has_the_length_of_get_and_no_body(serve: Serve) -> None:
 
 
 def test_messages_of_extensions_are_ignored(serve: Serve) -> None:
-    messages = [{"type": f"http.response.{name}"} for name in ("early_hint", "push", "debug", "trailers")]
-    response = answer(serve, sends(messages[0], start() | {"trailers": True}, *messages[1:3], body(b"whole"), messages[3]))
+    hint, push, debug, trailers = (
+        {"type": f"http.response.{name}"} for name in ("early_hint", "push", "debug", "trailers")
+    )
+    response = answer(serve, sends(hint, start() | {"trailers": True}, push, debug, body(b"whole"), trailers))
     assert response.body == b"whole" and not response.errors
 
 
