@@ -79,14 +79,14 @@ class Doctor:
         self._suexec = suexec
         self._environment = dict(map(parse_param, environment))
 
-    def scripts(self, folder: str) -> Iterator[tuple[str, str]]:
-        """The scripts of a directory: name and path.  Modules that lie beside them are none."""
+    def scripts(self, folder: str) -> Iterator[tuple[str, str, str]]:
+        """The scripts of a directory: name, interpreter and path.  Modules that lie beside them are none."""
         for found in CGIDirectory(folder, interpreters=self.interpreters).inspect():
             name = os.fsdecode(found.url.encode("latin-1")).lstrip("/")
             path = os.path.join(folder, name)
             patient = self._patient(path)
             if patient.interpreter or os.access(path, os.X_OK) or b"#!" in patient.line[:5]:
-                yield name, path
+                yield name, " ".join(patient.interpreter) or name_interpreter(path), path
 
     def see(self, path: str) -> Iterator[tuple[Fault, str]]:
         """What is wrong with a script, and what was done about it, "" for nothing."""
@@ -115,7 +115,7 @@ class Doctor:
 
 def _show_script(path: str, doctor: Doctor) -> int:
     status = HEALTHY
-    for fault, done in doctor.see(os.path.abspath(path)):
+    for fault, done in doctor.see(path):
         if not done:
             status = FAULTY
         click.echo(f"{path}: {_describe(fault, done)}")
@@ -130,8 +130,8 @@ def _show_directory(folder: str, doctor: Doctor) -> int:
 
     table = Table("Script", "Interpreter", "Finding", box=None, pad_edge=False)
     status = HEALTHY
-    for name, path in doctor.scripts(os.path.abspath(folder)):
-        row = [name, name_interpreter(path)]
+    for name, interpreter, path in doctor.scripts(folder):
+        row = [name, interpreter]
         for fault, done in doctor.see(path):
             if not done:
                 status = FAULTY

@@ -266,6 +266,19 @@ def test_the_command_that_shows_more_is_one_for_a_shell(write: Write) -> None:
     assert (done.returncode, done.stderr) == (3, "oops\n")
 
 
+def test_what_is_named_from_here_is_answered_so(write: Write, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(f"{SH}echo oops >&2; exit 3")
+    monkeypatch.chdir(folder)
+    said = doctor("a.cgi").output
+    assert said.startswith("a.cgi: it exited with status 3, saying 'oops': see for yourself: env -i ")
+    assert subprocess.run(said.strip().partition("yourself: ")[2], shell=True, capture_output=True).returncode == 3
+    (folder / "a.cgi").chmod(0o4777)
+    assert doctor("--suexec", "a.cgi").output.splitlines() == [
+        "a.cgi: everybody may write it, and so have the web server run anything: chmod o-w a.cgi",
+        f"a.cgi: suexec refuses it: it is setuid or setgid: chmod u-s,g-s {folder}/a.cgi",
+    ]
+
+
 class TestPython2:
     TEXT = f"{PYTHON}print 'Content-Type: text/plain'\n"
     SAID = (

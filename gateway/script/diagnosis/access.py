@@ -72,10 +72,11 @@ def check_world(patient: Patient) -> Fault | None:
 
 def check_suexec(patient: Patient) -> Fault | None:
     """Only its owner may write it and its directory, and that is who runs it."""
-    folder = os.path.dirname(patient.path)
+    path = os.path.abspath(patient.path)
+    folder = os.path.dirname(path)
     runs_as = patient.identity.uid
     owner = os.stat(folder).st_uid if runs_as is None else runs_as
-    fault = find_stranger(patient.path, root=folder, owners=frozenset((0, owner)))
+    fault = find_stranger(path, root=folder, owners=frozenset((0, owner)))
     return fault and Fault(f"suexec refuses it: {fault.what}", fault.fix)
 
 

@@ -81,11 +81,13 @@ def attempt(patient: Patient, *, timeout: float, environment: Mapping[str, str])
         environment={**ENVIRONMENT, **environment}, pass_environment=(), umask=None,
         user=user, group=None, limits=Limits(),
     )  # fmt: skip
-    name = f"/cgi-bin/{os.path.basename(patient.path)}"
-    script = Script(patient.path, script_name=name, path_info="", mount="", interpreter=patient.interpreter)
-    program = surroundings.program(script, _params(name, patient.path))
+    path = os.path.abspath(patient.path)
+    name = f"/cgi-bin/{os.path.basename(path)}"
+    script = Script(path, script_name=name, path_info="", mount="", interpreter=patient.interpreter)
+    program = surroundings.program(script, _params(name, path))
     words = ["env", "-i", f"PATH={program.env[b'PATH'].decode()}", "LANG=C", "REQUEST_METHOD=GET", "QUERY_STRING="]
-    trial = Trial(shlex.join([*words, *patient.interpreter, patient.path]), timeout=timeout)
+    named = patient.path if "/" in patient.path else f"./{patient.path}"
+    trial = Trial(shlex.join([*words, *patient.interpreter, named]), timeout=timeout)
     _follow(Spawn().start(program, stdin=True), trial)
     return trial
 
