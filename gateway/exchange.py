@@ -312,6 +312,8 @@ class Exchange:
                 self._excess += size - self._left
                 data, size = data[: self._left], self._left
             self._left -= size
+            if not size:
+                return  # and the response may have been ended
         self.sent += size
         self.connection.send(ResponseBody(data, self.request.request_id))
         self._unpushed += size
@@ -324,6 +326,16 @@ class Exchange:
         self.peer.push()
         if self.aborted:
             raise RequestAborted("the web server gave the request up")
+
+    def end_early(self) -> None:
+        """Let the end of the response go out with its last byte, if Content-Length tells that this was it.
+
+        For peers on which nothing new can begin before the application is done.  Else the end is sent on its own, when
+        an application that gives its body bit by bit has nothing more to give.
+        """
+        if self._left == 0 and self.head_sent and self.complete and not (self.aborted or self._no_content):
+            self.ended = True
+            self.connection.send(EndOfResponse(self.request.request_id))
 
     def end(self) -> None:
         """The response is whole; one that is shorter than its Content-Length is ended as broken."""
@@ -340,13 +352,14 @@ class Exchange:
         self._finish(1)
 
     def _finish(self, app_status: int) -> None:
+        if self._excess:
+            self.log.error("the application sent %d bytes beyond its Content-Length; they were cut off", self._excess)
+            self._excess = 0
         if app_status:
             self.failed = True
         if self.ended:
             return
         self.ended = True
-        if self._excess:
-            self.log.error("the application sent %d bytes beyond its Content-Length; they were cut off", self._excess)
         self.connection.send(EndOfResponse(self.request.request_id, app_status))
         self.peer.push()
 

@@ -312,6 +312,55 @@ def test_a_body_shorter_than_content_length_is_visibly_broken() -> None:
     assert front.log.lines == ["error: the application sent 1 bytes less than its Content-Length"]
 
 
+def test_an_early_end_goes_with_the_last_byte() -> None:
+    front = answering(length=4)
+    for data in (b"bo", b"dy"):
+        assert not front.exchange.ended
+        front.exchange.write(data)
+        front.exchange.end_early()
+    front.exchange.flush()
+    assert (front.body, front.ended, front.pushes) == (b"body", True, 1)
+    front.exchange.end()
+    assert (front.pushes, front.log.lines) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("length", "data", "options"),
+    [(5, b"body", {}), (None, b"body", {}), (0, b"", {}), (4, b"body", {"is_head": True})],
+    ids=["a byte is missing", "no length", "nothing sent", "HEAD"],
+)
+def test_there_is_no_early_end_without_a_last_byte(length: int | None, data: bytes, options: dict[str, Any]) -> None:
+    front = answering(length=length, **options)
+    if data:
+        front.exchange.write(data)
+    front.exchange.end_early()
+    assert not front.exchange.ended
+
+
+@pytest.mark.parametrize("last", [None, AbortRequest()], ids=["not whole", "aborted"])
+def test_there_is_no_early_end_while_the_request_has_none(last: Event | None) -> None:
+    front = streaming(EndOfRequest())
+    front.exchange.respond("200 OK", [*TEXT, ("Content-Length", "4")])
+    front.exchange.write(b"body")
+    if last is not None:
+        front.say(last)
+    front.exchange.end_early()
+    assert not front.exchange.ended
+
+
+def test_what_is_written_after_an_early_end_is_cut_off_and_logged_once() -> None:
+    front = answering(length=4)
+    front.exchange.write(b"body")
+    front.exchange.end_early()
+    for data in (b" and", b" more"):
+        front.exchange.write(data)
+        front.exchange.flush()
+    for _ in range(2):
+        front.exchange.end()
+    assert (front.body, front.ended) == (b"body", True)
+    assert front.log.lines == ["error: the application sent 9 bytes beyond its Content-Length; they were cut off"]
+
+
 def test_a_length_that_turns_out_is_stated() -> None:
     front = answering()
     front.exchange.set_length(4)

@@ -107,10 +107,13 @@ class Peer:
 
     def push(self) -> None:
         """Write what the connection has to say; wait for a slow reader up to ``send_timeout``."""
-        self._write()
         exchange = self.exchange
         if not self.started or exchange is None:
+            self._write()
             return
+        if not exchange.ended:
+            exchange.end_early()
+        self._write()
         if not exchange.ended:
             self._listen(exchange)
         elif self._worker.stopping and self.connection.idle and time.monotonic() > self._worker.part_at:

@@ -205,3 +205,65 @@ def test_a_connection_that_is_reset_is_worth_one_line(serve: Serve, log: Log) ->
         client.reset()
     ((level, line),) = log.wait()
     assert level == "info" and "Connection reset by peer" in line
+
+
+# The end of a response.
+
+
+class Lingerer:
+    """An application that gives its one block at once, and lives on until it is told not to."""
+
+    def __init__(self, block: bytes, *, error: Exception | None = None) -> None:
+        self.block, self.error = block, error
+        self.leave = threading.Event()
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [PLAIN, ("Content-Length", "5")])
+        yield self.block
+        assert self.leave.wait(PATIENCE)
+        if self.error is not None:
+            raise self.error
+        yield b""
+
+
+def test_a_response_ends_with_its_last_byte_though_the_application_lives_on(serve: Serve) -> None:
+    app = Lingerer(b"hello")
+    with WebServer(serve(app)) as client:
+        assert client.get().body == b"hello"
+        app.leave.set()
+
+
+def test_the_next_request_waits_until_the_application_is_done(serve: Serve) -> None:
+    app = Lingerer(b"hello")
+    with WebServer(serve(app)) as client:
+        assert client.get().body == b"hello"
+        client.ask()
+        assert client.is_quiet()
+        app.leave.set()
+        assert client.response().body == b"hello"
+
+
+def test_an_application_that_fails_after_its_last_byte_is_logged_and_the_connection_kept(
+    serve: Serve, log: Log
+) -> None:
+    app = Lingerer(b"hello", error=RuntimeError("too late"))
+    app.leave.set()
+    with WebServer(serve(app)) as client:
+        for _ in range(2):
+            assert client.get().body == b"hello"
+    lines = log.wait(count=2)
+    assert all(level == "error" and "RuntimeError: too late" in line for level, line in lines)
+
+
+def test_what_follows_the_last_byte_is_cut_off_and_logged(serve: Serve, log: Log) -> None:
+    def chatty(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [PLAIN, ("Content-Length", "5")])
+        yield b"hello"
+        yield b", world"
+
+    with WebServer(serve(chatty)) as client:
+        assert client.get().body == b"hello"
+        assert client.get().body == b"hello"
+    assert log.wait(count=2) == [
+        ("error", "the application sent 7 bytes beyond its Content-Length; they were cut off")
+    ] * 2
