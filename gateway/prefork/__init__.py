@@ -58,19 +58,20 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         cfg, options = self.cfg, Options(self.cfg)
         # A socket of gunicorn's own knows nothing of wires.
         sockets = [(listener.sock, getattr(listener, "protocol", options.protocol)) for listener in self.sockets]
-        self.core = build_worker(
-            self.wsgi, sockets, limits=options.limits, log=self.log, interface=options.interface,
-            model=options.worker_model, mount=options.mount, threads=cfg.threads, multiprocess=cfg.workers > 1,
-            allowed=allowed_peers(os.environ), wire_options=options.wire_options, heartbeat=self._beat,
-            before=self._before if self._wants_before() else None, after=self._after if self._wants_after() else None,
-            max_requests=0 if self.max_requests == sys.maxsize else self.max_requests,
-        )  # fmt: skip
-        if not self.alive:  # SIGTERM came while the application was being loaded
-            self.core.stop()
-        self.notify()  # gunicorn's time-out begins with the first heartbeat; the first request may take for ever
         try:
+            self.core = build_worker(
+                self.wsgi, sockets, limits=options.limits, log=self.log, interface=options.interface,
+                model=options.worker_model, mount=options.mount, threads=cfg.threads, multiprocess=cfg.workers > 1,
+                allowed=allowed_peers(os.environ), wire_options=options.wire_options, heartbeat=self._beat,
+                before=self._before if self._wants_before() else None,
+                after=self._after if self._wants_after() else None,
+                max_requests=0 if self.max_requests == sys.maxsize else self.max_requests,
+            )  # fmt: skip
+            if not self.alive:  # SIGTERM came while the application was being loaded
+                self.core.stop()
+            self.notify()  # gunicorn's time-out begins with the first heartbeat; the first request may take for ever
             self.core.run()
-        except StartupError as error:
+        except (ConfigError, StartupError) as error:
             self.log.error("%s", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)  # every other worker would fare the same: gunicorn gives up
 

@@ -19,6 +19,7 @@ from gateway.loader import explain, load
 from gateway.prefork import Worker
 from gateway.prefork.arbiter import Arbiter
 from gateway.prefork.settings import Options
+from gateway.workers import choose
 from gateway.workers.listener import check_taken
 
 TYPE_CHECKING = False
@@ -200,8 +201,10 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
                 self.do_load_config()
             self._become_a_worker()
             status = 3
-            app = self.load()
-            if Options(self.cfg).cgi_bin is not None:
+            app, options = self.load(), Options(self.cfg)
+            status = 2
+            choose(app, interface=options.interface, model=options.worker_model)
+            if options.cgi_bin is not None:
                 from gateway.prefork.cgi_bin import announce
 
                 announce(app)

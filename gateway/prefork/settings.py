@@ -77,9 +77,12 @@ def _number(name: str) -> Callable[[str | float], int | float]:
     return check
 
 
-def _declare(name: str, *, meta: str, check: Callable[[Any], Any], default: Any, desc: str) -> str:
+def _declare(
+    name: str, *, meta: str, check: Callable[[Any], Any], default: Any, desc: str, variable: str = ""
+) -> str:
     """Make a setting that gunicorn knows as it knows its own; give its name back."""
-    stated = os.environ.get(f"GATEWAY_{name.upper()}", default)
+    variable = variable or f"GATEWAY_{name.upper()}"
+    stated = os.environ.get(variable, default)
     fields = {
         "__module__": __name__,
         "name": name,
@@ -88,7 +91,7 @@ def _declare(name: str, *, meta: str, check: Callable[[Any], Any], default: Any,
         "meta": meta,
         "validator": check,
         "default": check(stated) if check is _hide else stated,  # --help shows it
-        "desc": f"{desc} Environment variable: GATEWAY_{name.upper()}.",
+        "desc": f"{desc} Environment variable: {variable}.",
     }
     type(name.title().replace("_", ""), (config.Setting,), fields)
     return name
@@ -102,6 +105,7 @@ OPTIONS = [
     _declare(
         "interface", meta="KIND", check=_one_of((*INTERFACES, AUTO), "interface"), default=AUTO,
         desc=f"What the application is: {' or '.join(INTERFACES)}; {AUTO} looks at it.",
+        variable="GATEWAY_APP_INTERFACE",  # CGI has a GATEWAY_INTERFACE of its own
     ),
     _declare(
         "worker_model", meta="MODEL", check=_one_of((*MODELS, AUTO), "worker model"), default=AUTO,

@@ -87,12 +87,17 @@ class TestExitStatus:
     def test_is_2_for_wrong_usage(self, arguments: tuple[str, ...]) -> None:
         done = cgi_run(*arguments)
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.startswith("Usage: cgi-run [--mount PATH] TARGET")
+        assert done.stderr.startswith("Usage: cgi-run [--mount PATH] [--interface KIND] TARGET")
 
     def test_is_2_for_a_mount_that_is_no_path(self) -> None:
         done = cgi_run("--mount", "app", "shop")
         assert done.returncode == 2
         assert "mount 'app' is not a path: it begins with one slash, like /app" in done.stderr
+
+    def test_is_2_for_an_interface_that_does_not_exist(self) -> None:
+        done = cgi_run("--interface", "cgi", "shop")
+        assert done.returncode == 2
+        assert "no interface is called 'cgi'; there are: wsgi, asgi, auto" in done.stderr
 
     @pytest.mark.parametrize(
         ("target", "hint"),
@@ -132,7 +137,7 @@ class TestRequest:
     def test_the_help_goes_to_stdout(self) -> None:
         done = cgi_run("--help")
         assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith("Usage: cgi-run [--mount PATH] TARGET")
+        assert done.stdout.startswith("Usage: cgi-run [--mount PATH] [--interface KIND] TARGET")
 
 
 class TestMount:

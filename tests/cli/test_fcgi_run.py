@@ -65,6 +65,8 @@ class TestMistakes:
             (["app", "-b", "9000"], "'9000' is no address: write 127.0.0.1:9000 for this machine only"),
             (["app", "-b", "smtp://[::1]:1"], "'smtp://[::1]:1': no wire is called 'smtp'; there are: fastcgi, scgi"),
             (["app", "--worker-model", "magic"], "no worker model is called 'magic'; there are: threads, fork"),
+            (["app", "--interface", "cgi"], "no interface is called 'cgi'; there are: wsgi, asgi, auto"),
+            (["app", "--interface", "asgi", "--worker-model", "threads"], "threads serves no ASGI applications; use fork"),
             (["app", "--protocol", "cgi"], "no protocol is called 'cgi'; there are: fastcgi"),
             (["app", "--mount", "app"], "mount 'app' is not a path: it begins with one slash, like /app"),
             (["app", "--socket-mode", "rw"], "socket mode 'rw' is not octal; write for example 660"),
