@@ -39,7 +39,7 @@ def parse_pattern(context: click.Context, parameter: click.Parameter, value: str
 @click.option(
     "--only", metavar="PATTERN", default="", callback=parse_pattern, help="Measure only what this regex finds."
 )
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="Length of a round.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=1.5, show_default=True, help="Length of a round.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Rounds of each contender.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page, too.")

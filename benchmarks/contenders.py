@@ -147,34 +147,47 @@ OURS_KEPT_4 = Contender("gateway kept, 4 threads", GATEWAY, "fastcgi", gateway_s
 OURS_UNKEPT = Contender("gateway unkept, 1 thread", GATEWAY, "fastcgi", gateway_serve("threads=1"))
 OURS_UNKEPT_4 = Contender("gateway unkept, 4 threads", GATEWAY, "fastcgi", gateway_serve("threads=4"))
 OURS_FORK = Contender("gateway kept, fork", GATEWAY, "fastcgi", gateway_serve("worker_model='fork'"), kept=True)
+OURS_AUTO = Contender("gateway auto, FastCGI kept", GATEWAY, "fastcgi", gateway_serve("protocol='auto'"), kept=True)
+OURS_SCGI = Contender("gateway SCGI", GATEWAY, "scgi", gateway_serve("protocol='scgi'"))
+OURS_AUTO_SCGI = Contender("gateway auto, SCGI", GATEWAY, "scgi", gateway_serve("protocol='auto'"))
+OURS_UWSGI = Contender("gateway uwsgi", GATEWAY, "uwsgi", gateway_serve("protocol='uwsgi'"))
+OURS_HTTP = Contender("gateway HTTP kept", GATEWAY, "proxy", gateway_serve("protocol='http'"), kept=True)
 UWSGI_FASTCGI = Contender("uWSGI FastCGI", UWSGI, "fastcgi", uwsgi_server("--fastcgi-socket"))
+UWSGI_SCGI = Contender("uWSGI SCGI", UWSGI, "scgi", uwsgi_server("--scgi-socket"))
+UWSGI_UWSGI = Contender("uWSGI uwsgi", UWSGI, "uwsgi", uwsgi_server("--uwsgi-socket"))
 FLUP_KEPT = Contender("flup kept, threaded", FLUP, "fastcgi", flup_server("fcgi"), kept=True)
+WAITRESS_HTTP = Contender(
+    "waitress, HTTP kept",
+    WAITRESS,
+    "proxy",
+    (sys.executable, "-m", "waitress", "--unix-socket", "{socket}", "{application}"),
+    kept=True,
+)
 
 CONTENDERS = [
     OURS_KEPT,
+    OURS_AUTO,
     OURS_KEPT_4,
     OURS_UNKEPT,
     OURS_UNKEPT_4,
     OURS_FORK,
+    OURS_SCGI,
+    OURS_AUTO_SCGI,
+    OURS_UWSGI,
+    OURS_HTTP,
     Contender("fcgi-run kept, 1 thread", GATEWAY, "fastcgi", fcgi_run("--threads", "1"), kept=True),
     Contender("fcgi-run kept, 4 threads", GATEWAY, "fastcgi", fcgi_run("--threads", "4"), kept=True),
     UWSGI_FASTCGI,
     Contender("uWSGI FastCGI, keep asked", UWSGI, "fastcgi", uwsgi_server("--fastcgi-socket"), kept=True),
-    Contender("uWSGI SCGI", UWSGI, "scgi", uwsgi_server("--scgi-socket")),
-    Contender("uWSGI uwsgi", UWSGI, "uwsgi", uwsgi_server("--uwsgi-socket")),
+    UWSGI_SCGI,
+    UWSGI_UWSGI,
     FLUP_KEPT,
     Contender("flup unkept, threaded", FLUP, "fastcgi", flup_server("fcgi")),
     Contender("flup unkept, single", FLUP, "fastcgi", flup_server("fcgi_single")),
     Contender("gunicorn sync, HTTP", GUNICORN, "proxy", gunicorn_server("-k", "sync")),
     Contender("gunicorn gthread, HTTP kept", GUNICORN, "proxy", gunicorn_server("--threads", "4"), kept=True),
     Contender("gunicorn sync, uwsgi", GUNICORN, "uwsgi", gunicorn_server("--protocol", "uwsgi")),
-    Contender(
-        "waitress, HTTP kept",
-        WAITRESS,
-        "proxy",
-        (sys.executable, "-m", "waitress", "--unix-socket", "{socket}", "{application}"),
-        kept=True,
-    ),
+    WAITRESS_HTTP,
     Contender("libfcgi in C, kept", LIBFCGI, "fastcgi", libfcgi_program(CONNECTIONS), kept=True),
     Contender("libfcgi in C, unkept", LIBFCGI, "fastcgi", libfcgi_program(1)),
 ]

@@ -8,7 +8,21 @@ from dataclasses import dataclass
 
 from .cgi import OURS as OURS_ONCE
 from .cgi import WSGIREF
-from .contenders import FLUP_KEPT, OURS_KEPT, OURS_KEPT_4, OURS_UNKEPT, UWSGI_FASTCGI
+from .contenders import (
+    FLUP_KEPT,
+    OURS_AUTO,
+    OURS_AUTO_SCGI,
+    OURS_HTTP,
+    OURS_KEPT,
+    OURS_KEPT_4,
+    OURS_SCGI,
+    OURS_UNKEPT,
+    OURS_UWSGI,
+    UWSGI_FASTCGI,
+    UWSGI_SCGI,
+    UWSGI_UWSGI,
+    WAITRESS_HTTP,
+)
 from .hosts import MOD_CGI, MOD_CGID, OURS, OURS_BEHIND_NGINX, WRAP, Host
 from .measure import Result
 from .report import Column, Section
@@ -58,6 +72,11 @@ GOALS = [
     Goal("CPU, kept, 1 thread ÷ flup kept", 0.25, cpu_ratio(OURS_KEPT.name, FLUP_KEPT.name)),
     Goal("CPU, unkept, 1 thread ÷ uWSGI FastCGI", 1.9, cpu_ratio(OURS_UNKEPT.name, UWSGI_FASTCGI.name)),
     Goal("CPU, kept, 4 threads ÷ 1 thread", 1.25, cpu_ratio(OURS_KEPT_4.name, OURS_KEPT.name)),
+    Goal("CPU, SCGI ÷ uWSGI SCGI", 2.0, cpu_ratio(OURS_SCGI.name, UWSGI_SCGI.name)),
+    Goal("CPU, uwsgi ÷ uWSGI uwsgi", 2.0, cpu_ratio(OURS_UWSGI.name, UWSGI_UWSGI.name)),
+    Goal("CPU, HTTP kept ÷ waitress", 1.2, cpu_ratio(OURS_HTTP.name, WAITRESS_HTTP.name)),
+    Goal("CPU, auto ÷ named wire, FastCGI kept", 1.03, cpu_ratio(OURS_AUTO.name, OURS_KEPT.name)),
+    Goal("CPU, auto ÷ named wire, SCGI", 1.03, cpu_ratio(OURS_AUTO_SCGI.name, OURS_SCGI.name)),
     Goal("CGI script − python -c pass, ms", 1.5, lambda look: look(f"{PYTHON}: {OURS_ONCE}", "over_pass")),
     Goal(f"CGI script ÷ {WSGIREF}", 0.75, lambda look: look(f"{PYTHON}: {OURS_ONCE}", "vs_wsgiref")),
     Goal("fork worker, ms a request", 1.5, lambda look: look("a request to a fork worker", "median")),

@@ -55,6 +55,7 @@ http {{
 {upstreams}
     server {{
         listen 127.0.0.1:{port};
+        server_name localhost;
 {locations}
     }}
 }}
