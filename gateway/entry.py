@@ -128,36 +128,45 @@ def _run_worker(worker: ThreadsWorker) -> None:
             signal.signal(number, handler)
 
 
-_NOTHING_TO_SERVE = "no CGI environment and no listening socket, so this is a development server"
-
-
 def _develop(app: Any, *, interface: str) -> None:
     """Somebody tries the script at a terminal: show it to their browser."""
     from gateway.apps import interface_of
+    from gateway.errors import ConfigError
 
+    develop = _develop_asgi if interface_of(app, named=interface) == "asgi" else _develop_wsgi
     port = os.environ.get("PORT", "8000")
-    if interface_of(app, named=interface) == "asgi":
-        print(f"gateway: {_NOTHING_TO_SERVE}: http://127.0.0.1:{port}/ (Ctrl-C stops it; PORT=… moves it)", flush=True)
-        serve(app, f"127.0.0.1:{port}", protocol="http", interface="asgi")
-        return
+    try:
+        develop(app, int(port))
+    except (ConfigError, OSError, OverflowError, ValueError) as error:
+        raise ConfigError(f"no development server on port {port}: {error}; choose another one with PORT=…") from error
+
+
+def _develop_wsgi(app: Any, port: int) -> None:
     from socketserver import ThreadingMixIn
     from wsgiref.simple_server import WSGIServer, make_server
-
-    from gateway.errors import ConfigError
 
     class Server(ThreadingMixIn, WSGIServer):
         daemon_threads = True
 
-    try:
-        server = make_server("127.0.0.1", int(port), app, server_class=Server)
-    except (OSError, OverflowError, ValueError) as error:
-        raise ConfigError(f"no development server on port {port}: {error}; choose another one with PORT=…") from error
-    with server:
-        print(
-            f"gateway: {_NOTHING_TO_SERVE}: http://127.0.0.1:{server.server_port}/ (Ctrl-C stops it; PORT=… moves it)",
-            flush=True,
-        )
+    with make_server("127.0.0.1", port, app, server_class=Server) as server:
+        _announce(server.server_port)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def _develop_asgi(app: Any, port: int) -> None:
+    from gateway.address import Address, listen
+
+    with listen(Address(host="127.0.0.1", port=port)) as listener:
+        _announce(listener.getsockname()[1])
+        _run_worker(build_worker(app, [listener], protocol="http", interface="asgi"))
+
+
+def _announce(port: int) -> None:
+    print(
+        "gateway: no CGI environment and no listening socket, so this is a development server: "
+        f"http://127.0.0.1:{port}/ (Ctrl-C stops it; PORT=… moves it)",
+        flush=True,
+    )

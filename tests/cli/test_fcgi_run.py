@@ -66,7 +66,7 @@ class TestMistakes:
             (["app", "-b", "smtp://[::1]:1"], "'smtp://[::1]:1': no wire is called 'smtp'; there are: fastcgi, scgi"),
             (["app", "--worker-model", "magic"], "no worker model is called 'magic'; there are: threads, fork"),
             (["app", "--interface", "cgi"], "no interface is called 'cgi'; there are: wsgi, asgi, auto"),
-            (["app", "--interface", "asgi", "--worker-model", "threads"], "threads serves no ASGI applications; use fork"),
+            (["app", "--interface", "asgi", "--worker-model", "threads"], "threads serves no ASGI applications; use"),
             (["app", "--protocol", "cgi"], "no protocol is called 'cgi'; there are: fastcgi"),
             (["app", "--mount", "app"], "mount 'app' is not a path: it begins with one slash, like /app"),
             (["app", "--socket-mode", "rw"], "socket mode 'rw' is not octal; write for example 660"),
