@@ -172,7 +172,8 @@ def install(root: Path) -> None:
     root.parent.chmod(0o755)
     subprocess.run(["gcc", "-O2", "-o", root / PROGRAM, SOURCE / "cgi_scripts" / "plain.c"], check=True)
     script = (SOURCE / "cgi_scripts" / SCRIPT).read_text()
-    (root / SCRIPT).write_text(script.replace("/usr/bin/env python3", sys.executable))
+    python = os.path.realpath(sys.executable)  # a virtual environment starts later
+    (root / SCRIPT).write_text(script.replace("/usr/bin/env python3", python))
     shutil.copymode(SOURCE / "cgi_scripts" / SCRIPT, root / SCRIPT)
 
 
