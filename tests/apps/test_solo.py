@@ -27,6 +27,7 @@ async def application(scope, receive, send):
             await send({"type": "lifespan.startup.failed", "message": "no database"})
             return
         scope["state"]["begun"] = True
+        print("begun", flush=True)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         print("over")
@@ -80,7 +81,7 @@ def test_an_asgi_application_is_a_cgi_program_with_a_lifespan_around_its_request
     done = cgi(subprocess.DEVNULL)
     assert done.stdout.startswith(b"Status: 200 OK\r\ncontent-type: text/plain\r\n\r\n")
     assert told(done) == b"/app.cgi /app.cgi/page {'begun': True} 0 False, end"
-    assert (done.returncode, done.stderr) == (0, b"over\n")
+    assert (done.returncode, done.stderr) == (0, b"begun\nover\n")
 
 
 def test_its_body_may_be_a_file(tmp_path: Path) -> None:
@@ -94,7 +95,8 @@ def test_its_body_may_come_slowly_and_holds_up_nothing_else() -> None:
         command(), env=CGI | {"CONTENT_LENGTH": "6"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )  # fmt: skip
-    assert process.stdin
+    assert process.stdin and process.stderr
+    assert process.stderr.readline() == b"begun\n"
     for _ in range(3):
         process.stdin.write(b"xx")
         process.stdin.flush()
@@ -104,9 +106,8 @@ def test_its_body_may_come_slowly_and_holds_up_nothing_else() -> None:
 
 
 def test_a_body_without_a_length_ends_with_the_input() -> None:
-    done = subprocess.run(
-        command(), env=CGI | {"HTTP_TRANSFER_ENCODING": "chunked"}, input=b"x" * 100_000, capture_output=True, timeout=30
-    )
+    env = CGI | {"HTTP_TRANSFER_ENCODING": "chunked"}
+    done = subprocess.run(command(), env=env, input=b"x" * 100_000, capture_output=True, timeout=30)
     assert b" 100000 " in told(done)
 
 
