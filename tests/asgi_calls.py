@@ -47,11 +47,15 @@ class Answer(NamedTuple):
 
 
 class Request:
-    """One request to ``app``, as a server sees it: it may send its body as it likes, and go away."""
+    """One request to ``app``, as a server sees it: it may send its body as it likes, and go away.
+
+    One that is ``unfinished`` never comes to the end of its body.
+    """
 
     def __init__(
         self, app: Any, path: str = "/", *, body: bytes | Iterable[bytes] = b"", method: str = "GET", query: str = "",
-        headers: dict[str, str] | None = None, announced: bool = True, **scope: Any,
+        headers: dict[str, str] | None = None, announced: bool = True,
+        unfinished: bool = False, **scope: Any,
     ) -> None:  # fmt: skip
         self.app = app
         sent = {"host": "localhost"} | (headers or {})
@@ -71,6 +75,7 @@ class Request:
         self.takes = asyncio.Event()
         """Cleared by a test while the visitor takes nothing of the response."""
         self.takes.set()
+        self._unfinished = unfinished
         self._blocks = iter(blocks)
         self._next: bytes | None = next(self._blocks, b"")
 
@@ -82,7 +87,7 @@ class Request:
         self.taken += 1
         block, self._next = self._next, next(self._blocks, None)
         await asyncio.sleep(0)
-        return {"type": "http.request", "body": block, "more_body": self._next is not None}
+        return {"type": "http.request", "body": block, "more_body": self._unfinished or self._next is not None}
 
     async def send(self, message: dict[str, Any]) -> None:
         """What an application says."""

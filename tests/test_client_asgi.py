@@ -280,7 +280,7 @@ def test_a_visitor_who_leaves_takes_the_connection_along(by_wire: Upstreams) -> 
 
 def test_a_visitor_who_leaves_in_the_middle_of_the_body_takes_the_connection_along(start: Upstreams) -> None:
     async def main() -> None:
-        request = Request(client.asgi, method="POST", headers={"content-length": "9"}, body=[b"1"])
+        request = Request(client.asgi, method="POST", headers={"content-length": "9"}, body=b"1", unfinished=True)
         task = request.start()
         await until(lambda: upstream.peers and upstream.peers[0].params)
         request.gone.set()

@@ -34,7 +34,7 @@ class Body:
         length = environ.get("CONTENT_LENGTH", "")
         chunked = bool(environ.get("HTTP_TRANSFER_ENCODING"))
         if length:
-            self.left = _parse_length(length, limits)
+            self.left = parse_length(length, limits)
         elif environ.get("wsgi.input_terminated"):
             self._keep(limits)
         elif chunked and "uwsgi" in sys.modules:
@@ -87,7 +87,8 @@ class UWSGIChunks:
         return data
 
 
-def _parse_length(length: str, limits: Limits) -> int:
+def parse_length(length: str, limits: Limits) -> int:
+    """The bytes that a request announces.  Raises RemoteProtocolError, LimitExceeded."""
     if not (length.isascii() and length.isdigit()):
         raise RemoteProtocolError(f"CONTENT_LENGTH is {length[:40]!r}, not a number")
     if limits.body_size and int(length) > limits.body_size:

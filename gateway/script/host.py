@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
+from functools import cached_property
 
 from gateway.environ import decode_path, is_under, redirected
 from gateway.errors import ConfigError, ProtocolError, RequestAborted, ScriptError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from gateway.environ import Environ
     from gateway.events import Headers
+    from gateway.script.aio import ScriptDoor
+    from gateway.script.aio_run import AioRun
     from gateway.script.execution import Choice
     from gateway.script.resolve import Found
 
@@ -95,7 +98,8 @@ class CGIHost:
         )  # fmt: skip
         self.children = Children(self.limits)
         self._name = name
-        self._runs: set[Run] = set()
+        self.runs: set[Run | AioRun] = set()
+        """What runs now."""
         _hosts.add(self)
 
     def __repr__(self) -> str:
@@ -126,9 +130,21 @@ class CGIHost:
             raise
         return run
 
+    @cached_property
+    def asgi(self) -> ScriptDoor:
+        """The same as an ASGI application, for uvicorn, hypercorn, daphne, and to be mounted in Starlette or FastAPI.
+
+        The programs run in the event loop that calls it, on the same terms, without a thread for any.  A visitor who
+        goes away, or a task that is cancelled, takes the program along.  ``scope["gateway.redirect"]`` is an ASGI
+        application that serves the whole site.  The server's lifespan ends what still runs, or :meth:`close` does.
+        """
+        from gateway.script.aio import ScriptDoor
+
+        return ScriptDoor(self)
+
     def close(self) -> None:
         """End what still runs, and let go of what the strategies keep for later requests.  Also when Python ends."""
-        for run in list(self._runs):
+        for run in list(self.runs):
             run.terminate()
         self.executions.close()
 
@@ -154,12 +170,13 @@ class CGIHost:
             body.close()
             raise
         answer = Answer(program, params, errors=environ["wsgi.errors"], limits=self.limits)
-        run = Run(process, answer, body, timeout=self.timeout, limits=self.limits, ended=self._ended)
-        self._runs.add(run)
+        run = Run(process, answer, body, timeout=self.timeout, limits=self.limits, ended=self.ended)
+        self.runs.add(run)
         return run
 
-    def _ended(self, run: Run) -> None:
-        self._runs.discard(run)
+    def ended(self, run: Run | AioRun) -> None:
+        """Nothing is left of a run."""
+        self.runs.discard(run)
         self.children.leave()
 
     def params(self, environ: Environ, script: Script) -> dict[str, str]:

@@ -13,6 +13,7 @@ import time
 
 from gateway.errors import ProtocolError, ScriptError
 from gateway.exchange import BLOCK
+from gateway.script.ending import EXIT_WITHIN, KILL_AFTER, Clock, Group, open_exit
 from gateway.script.faults import log
 
 TYPE_CHECKING = False
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
     from gateway.script.answer import Answer
     from gateway.script.body import Body
     from gateway.script.execution import Pipe, Process
-
-KILL_AFTER = 1.0
-"""Seconds from SIGTERM to SIGKILL.  Apache: 3."""
-
-EXIT_WITHIN = 0.5
-"""Seconds for which the end of a response waits to learn how the program ended."""
 
 _NONE = -1
 _STDIN, _STDOUT, _STDERR, _EXIT = "stdin", "stdout", "stderr", "exit"
@@ -51,10 +46,9 @@ class Run:
         self._body = body
         self._timeout = timeout
         self._ended: Callable[[Run], object] | None = ended
-        self._owner = os.getpid()
-        self._moved_at = time.monotonic()
-        self._limit = limits.request_timeout
-        self._over_at = self._moved_at + (self._limit or math.inf)
+        self._group = Group(process)
+        self.terminate = self._group.terminate
+        self._clock = Clock(timeout=timeout, limits=limits)
         self._unwritten = memoryview(b"")
         self._complete = False
         self._poll = select.poll()
@@ -94,7 +88,7 @@ class Run:
         try:
             if not answer.blocks and not self._complete:
                 if answer.wanted:
-                    self._moved_at = time.monotonic()  # the visitor may have been slow
+                    self._clock.moved()  # the visitor may have been slow
                 while not answer.blocks and not answer.ended:
                     self._step()
                 if not answer.blocks:
@@ -125,20 +119,14 @@ class Run:
 
     def _step(self) -> None:
         """Wait for what the program does next, but not for ever.  Raises ScriptError, ProtocolError."""
-        now = time.monotonic()
-        idle = self._moved_at - now + (self._timeout or math.inf)
-        if idle <= 0:
-            done = "neither took input nor gave output" if self._answer.wanted else "wrote what nobody reads"
-            advice = "find out what it waits for, or pass a longer timeout="
-            raise self._fault(f"timed out: it {done} for {self._timeout} s: {advice}", "504 Gateway Timeout")
-        if self._over_at <= now:
-            what = f"timed out: it ran longer than limit request_timeout={self._limit:g}"
-            raise self._fault(f"{what}: make it quicker, or raise that", "504 Gateway Timeout")
-        self._move(min(idle, self._over_at - now))
+        overdue = self._clock.overdue(wanted=self._answer.wanted)
+        if overdue:
+            raise self._fault(overdue, "504 Gateway Timeout")
+        self._move(self._clock.left())
 
     def _move(self, seconds: float) -> None:
         """Wait up to some seconds, then move what can be moved."""
-        ready = self._poll.poll(None if seconds == math.inf else seconds * 1000)
+        ready = self._poll.poll(None if seconds == math.inf else max(seconds, 0) * 1000)
         names = {self._open[descriptor]: mask for descriptor, mask in ready}
         if _STDERR in names:
             data = self._read(self._process.stderr, names[_STDERR])
@@ -149,7 +137,7 @@ class Run:
         if _STDOUT in names:
             data = self._read(self._process.stdout, names[_STDOUT])
             if self._answer.wanted:  # a program must not go on for ever with a body that nobody reads
-                self._moved_at = time.monotonic()
+                self._clock.moved()
             if not data:
                 self._drop(_STDOUT)
                 self._ignore(_STDIN)  # the visitor may wait for the answer before sending more
@@ -157,7 +145,7 @@ class Run:
         elif _STDIN in names:
             # Last, because wsgi.input may block: what the program has said already must not wait for the visitor.
             self._feed()
-            self._moved_at = time.monotonic()
+            self._clock.moved()
         if _EXIT in names:
             self._drop(_EXIT)
 
@@ -202,12 +190,9 @@ class Run:
         if self._exit is None:
             self._exit = _NONE
             if self._process.returncode is None:
-                try:
-                    tells = getattr(self._process, "fileno", None)
-                    self._exit = os.dup(tells()) if tells else os.pidfd_open(self._process.pid)
+                self._exit = open_exit(self._process)
+                if self._exit != _NONE:
                     self._watch(_EXIT, self._exit, select.POLLIN)
-                except (AttributeError, OSError):
-                    pass  # then we look again and again
         return self._exit != _NONE
 
     def close(self) -> None:
@@ -232,30 +217,15 @@ class Run:
             self._body.close()
             ended(self)
 
-    def terminate(self) -> None:
-        """Ask the program to end, from any thread, and wait for nothing; not if a fork of us is who asks."""
-        if self._process.pid and self._process.returncode is None and self._owner == os.getpid():
-            self._signal(signal.SIGTERM)
-
-    def _signal(self, number: int) -> None:
-        try:
-            os.killpg(self._process.pid, number)  # nobody else gets this number while the group has members
-        except (ProcessLookupError, PermissionError):
-            pass  # there is nobody left, or the program has become another user's
-
     def _kill(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._process.pid:
-                self._signal(number)
+            self._group.signal(number)
             # Not before: an upload that broke off must not look like one that came to its end.
             self._drop(_STDIN)
             self._drop(_STDOUT)
             self._wait(KILL_AFTER)
         if self._process.returncode is None:
-            log().error(
-                "%s: process %d cannot be ended: it runs as another user, or hangs in the system; look at it with ps",
-                self._answer.path, self._process.pid,
-            )  # fmt: skip
+            self._group.complain(self._answer.path)
 
     def _watch(self, name: str, descriptor: int, mask: int) -> None:
         self._open[descriptor] = name
