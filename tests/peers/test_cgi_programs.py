@@ -30,6 +30,9 @@ from gateway import CGIDirectory
 application = CGIDirectory(
     {root!r}, execution={execution!r}, interpreters={{".php": ["php-cgi"]}}, environment={environment!r}
 )
+
+async def asgi(scope, receive, send):
+    await application.asgi({{**scope, "root_path": "/cgi-bin"}}, receive, send)
 """
 
 
@@ -43,10 +46,10 @@ class Server(NamedTuple):
 
 SERVERS = {
     "gunicorn": Server(
-        "python -m gunicorn host -b 127.0.0.1:PORT --threads 4 --no-control-socket", {"SCRIPT_NAME": "/cgi-bin"}
+        "python3 -m gunicorn host -b 127.0.0.1:PORT --threads 4 --no-control-socket", {"SCRIPT_NAME": "/cgi-bin"}
     ),
     "waitress": Server(
-        "python -m waitress --listen=127.0.0.1:PORT --url-prefix=/cgi-bin host:application",
+        "python3 -m waitress --listen=127.0.0.1:PORT --url-prefix=/cgi-bin host:application",
         needs=lambda: require_module("waitress", package="waitress"),
     ),
     "uWSGI": Server(
@@ -54,6 +57,14 @@ SERVERS = {
         "--enable-threads --threads 4 --die-on-term",
         needs=lambda: require("uwsgi_python3", package="uwsgi-plugin-python3"),
     ),
+    "uvicorn": Server(
+        "python3 -m uvicorn host:asgi --port PORT", needs=lambda: require_module("uvicorn", package="uvicorn")
+    ),
+    "hypercorn": Server(
+        "python3 -m hypercorn host:asgi -b 127.0.0.1:PORT",
+        needs=lambda: require_module("hypercorn", package="hypercorn"),
+    ),
+    "daphne": Server("python3 -m daphne host:asgi -p PORT", needs=lambda: require_module("daphne", package="daphne")),
 }
 FRONT_ENDS = ["nginx and fcgi-run"]
 
@@ -71,8 +82,6 @@ def served(name: str, *, cgi_bin: CGIBin, folder: Path) -> Iterator[Site]:
     host = HOST.format(root=str(cgi_bin.root), execution=EXECUTION, environment=cgi_bin.environment)
     (folder / "host.py").write_text(host)
     command = server.command.replace("PORT", str(port)).split()
-    if command[0] == "python":
-        command[0] = sys.executable
     listens = [("127.0.0.1", port)]
     with running(command, directory=folder, name=name, listens=listens, environ=server.environ) as process:
         yield Site(port, process)
@@ -122,7 +131,7 @@ ScriptAlias /php-cgi {php}
 
 def under_apache(cgi_bin: CGIBin) -> str:
     """Apache's mod_cgid, as it serves the same directory."""
-    php = require("php-cgi", package="php-cgi")
+    php = shutil.which("php-cgi") or "/usr/bin/php-cgi"  # only the visitor of PHP needs it to be there
     variables = "\n".join(f'SetEnv {name} "{value}"' for name, value in cgi_bin.environment.items())
     return APACHE.format(root=cgi_bin.root, php=php, variables=variables)
 
@@ -223,6 +232,7 @@ def git(visitor: Tourist) -> None:
 
 
 def cgit(visitor: Tourist) -> None:
+    require("/usr/lib/git-core/git-http-backend", package="git")
     require("/usr/lib/cgit/cgit.cgi", package="cgit")
     visitor.get("/cgi-bin/cgit.cgi/")
     assert b"A change" in visitor.get("/cgi-bin/cgit.cgi/a.git/log/").body
