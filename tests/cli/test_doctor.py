@@ -16,12 +16,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli.main import main
-from gateway.script.diagnosis.trial import SEARCH
+from gateway.script.diagnosis import Fault, Patient
+from gateway.script.diagnosis.identity import find_user
+from gateway.script.diagnosis.trial import SEARCH, attempt
 
 pytestmark = pytest.mark.usefixtures("nothing_left_over")
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
-NOBODY = pwd.getpwnam("nobody").pw_uid
+OTHER = pwd.getpwnam("daemon" if ME == "nobody" else "nobody")
 SH = "#!/bin/sh\n"
 PYTHON = f"#!{sys.executable} -IS\n"  # without what is installed beside the standard library
 OK = f"{SH}echo Content-Type: text/plain; echo; echo fine\n"
@@ -93,6 +95,10 @@ NOT_FOR_A_SHELL: dict[str, tuple[str, str]] = {
         "it neither begins with #! nor is a program of this machine: make #!/usr/bin/env python3 its very first bytes "
         "(sed -i '1i #!/usr/bin/env python3' {path}), or name an interpreter for it",
     ),
+    "program of another machine": (
+        "\x7fELF of another",
+        "it neither begins with #! nor is a program of this machine: build it for this one, or pass interpreter=",
+    ),
     "no name after #!": ("#!\n", "its first line names no interpreter after #!: write for example #!/bin/sh"),
     "no interpreter": (
         "#!/no/such/prolog -q\n",
@@ -123,6 +129,14 @@ IN_A_RUN: dict[str, tuple[str, str]] = {
     "missing module of Perl": (
         f"{SH}echo \"Can't locate CGI/Fast.pm in @INC (you may need to install it)\" >&2; exit 2",
         "its Perl lacks CGI/Fast.pm: cpan CGI::Fast",
+    ),
+    "missing module of Ruby": (
+        f"{SH}echo 'x: cannot load such file -- rack (LoadError)' >&2; exit 1",
+        "its Ruby lacks rack: gem install rack",
+    ),
+    "missing library": (
+        f"{SH}echo 'x: error while loading shared libraries: libx.so.1: cannot open' >&2; exit 127",
+        "its loader lacks libx.so.1: install the package that brings libx.so.1, then ldconfig",
     ),
     "syntax": (
         f"{PYTHON}a = 1\nif a = 1:\n    pass\n",
@@ -192,8 +206,8 @@ IN_A_RUN: dict[str, tuple[str, str]] = {
         "encoded body",
     ),
     "own status 500": (
-        f"{SH}echo Status: 500 Oops; echo Content-Type: text/plain; echo",
-        f"it answers 500 Oops of its own accord: read what it says: {AGAIN}",
+        f"{SH}echo Status: 500 Oops; echo; echo no database >&2",
+        f"it answers 500 Oops of its own accord, saying 'no database': read what it says: {AGAIN}",
     ),
     "signal": (
         f"{SH}kill -SEGV $$",
@@ -372,22 +386,23 @@ class TestRights:
     def test_are_those_of_the_user_that_is_named(self, write: Write) -> None:
         path = write(OK, mode=0o700)
         assert doctor(path).output == ""
-        assert doctor(path, user="nobody").output == f"{path}: it is not executable for nobody: chmod +x {path}\n" + (
-            f"{path}: nobody may not read it, and so its interpreter cannot: chmod o+r {path}\n"
+        assert doctor(path, user=OTHER.pw_name).output == (
+            f"{path}: it is not executable for {OTHER.pw_name}: chmod +x {path}\n"
+            f"{path}: {OTHER.pw_name} may not read it, and so its interpreter cannot: chmod o+r {path}\n"
         )
 
     def test_are_those_of_the_group_for_its_members(self, write: Write, folder: Path) -> None:
         if os.geteuid():
             pytest.skip("only root may give a file to another group")
         path = write(OK, name="home/a.cgi")
-        os.chown(folder / "home", -1, pwd.getpwnam("nobody").pw_gid)
+        os.chown(folder / "home", -1, OTHER.pw_gid)
         (folder / "home").chmod(0o705)
-        assert f"chmod g+x {folder}/home" in doctor(path, user="nobody").output
+        assert f"chmod g+x {folder}/home" in doctor(path, user=OTHER.pw_name).output
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root may run a script as another user")
-    @pytest.mark.parametrize("user", ["", "nobody"])
+    @pytest.mark.parametrize("user", ["", OTHER.pw_name])
     def test_are_the_ones_that_root_runs_it_with(self, write: Write, user: str) -> None:
-        path = write(f"{OK}test $(id -u) = {NOBODY} || exit 5")
+        path = write(f"{OK}test $(id -u) = {OTHER.pw_uid} || exit 5")
         assert doctor(path, user=user).output == ""
 
     @pytest.mark.parametrize(("mode", "word"), [(0o775, "go-w"), (0o4755, "u-s,g-s")])
@@ -400,10 +415,10 @@ class TestRights:
     def test_of_another_owner_under_suexec(self, write: Write) -> None:
         path = write(OK)
         if os.geteuid() == 0:
-            os.chown(path, 1, -1)
+            os.chown(path, 2, -1)
         owner = path.stat().st_uid
         assert doctor("--suexec", path, user="nobody").output == (
-            f"{path}: suexec refuses it: it belongs to user {owner}, not 0 or {NOBODY}: chown {NOBODY} {path}\n"
+            f"{path}: suexec refuses it: it belongs to user {owner}, not 0 or {OTHER.pw_uid}: chown {OTHER.pw_uid} {path}\n"
         )
 
 
@@ -506,6 +521,15 @@ class TestDirectory:
         assert doctor(folder).output == (
             f"There is no script in {folder}: one is a file with chmod +x, or with an --interpreter.\n"
         )
+
+
+def test_a_repr_tells_what_it_is_about(write: Write) -> None:
+    patient = Patient(str(write(OK)), identity=find_user("root"))
+    trial = attempt(patient, timeout=10, environment={})
+    assert repr(patient) == f"<Patient '{patient.path}' b'#!/bin/sh\\n'>"
+    assert repr(patient.identity) == "<Identity 'root' uid=0>"
+    assert repr(trial) == r"<Trial returncode=0 stdout=b'Content-Type: text/plain\n\nfine\n' stderr=b''>"
+    assert repr(Fault("It is late", "hurry")) == "<Fault 'It is late: hurry'>"
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,7 @@ def check_exit(patient: Patient, trial: Trial) -> Fault | None:
     """It exited with status 0."""
     if not trial.returncode:
         return None
-    last = trial.stderr.rstrip().rpartition(b"\n")[2][-200:].decode("utf-8", "backslashreplace")
-    said = f", saying {last!r}" if last else ""
-    return Fault(f"it exited with status {trial.returncode}{said}", f"see for yourself: {trial.command}")
+    return Fault(f"it exited with status {trial.returncode}{trial.last_words}", f"see for yourself: {trial.command}")
 
 
 EVIDENCE = (

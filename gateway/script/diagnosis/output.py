@@ -58,6 +58,12 @@ def _head(trial: Trial) -> list[tuple[str, str]]:
     return pairs
 
 
+def _body(trial: Trial) -> bytes:
+    """What follows the header."""
+    end = re.search(rb"\n\r?\n", trial.stdout)
+    return trial.stdout[end.end() :] if end else b""
+
+
 def check_silence(patient: Patient, trial: Trial) -> Fault | None:
     """It says something."""
     if trial.stdout:
@@ -94,15 +100,11 @@ def check_blank_line(patient: Patient, trial: Trial) -> Fault | None:
     """An empty line ends the header."""
     lines = _lines(trial)
     after = next((line for line in lines[1:] if not _is_header(line)), None)
-    if after == b"" and b"\n" in trial.stdout.rstrip(b"\r\n") + b"\n" and _is_ended(trial.stdout):
+    if after == b"" and re.search(rb"\n\r?\n", trial.stdout):
         return None
     follows = f"{_shown(after)} follows it" if after else "its output ends there"
     blank = _BLANK_LINES.get(patient.language, "echo" if patient.language in ("sh", "bash", "dash") else "one")
     return Fault(f"no empty line ends its header: {follows}", f"{blank} after the last header")
-
-
-def _is_ended(output: bytes) -> bool:
-    return b"\n\n" in output or b"\n\r\n" in output
 
 
 def is_media_type(value: str) -> bool:
@@ -123,8 +125,7 @@ def check_content_type(patient: Patient, trial: Trial) -> Fault | None:
         if is_media_type(value):
             return None
         return Fault(f"its Content-Type {value!r} is no media type", "write text/html, or what else it is")
-    bodiless = next((value[:3] in ("204", "304") for name, value in pairs if name.lower() == "status"), False)
-    if "location" in names or bodiless or trial.stdout.startswith(b"HTTP/"):
+    if "location" in names or not _body(trial) or trial.stdout.startswith(b"HTTP/"):
         return None
     plain = {re.sub("[^a-z]", "", name.lower()): name for name, _ in pairs}
     alike = difflib.get_close_matches("contenttype", plain, cutoff=0.75)
@@ -144,7 +145,7 @@ def check_rules(patient: Patient, trial: Trial) -> Fault | None:
         length, _ = inspect_headers(response.headers)
     except ProtocolError as error:
         return Fault(f"a web server refuses its header, because {error}", "correct that line")
-    size = len(trial.stdout) - len(re.match(rb"(?s).*?\n\r?\n", trial.stdout)[0])  # type: ignore[index]
+    size = len(_body(trial))
     if length is None or length == size or trial.cut:
         return None
     wrong = f"its Content-Length is {length}, and its body has {size} bytes"
@@ -156,7 +157,7 @@ def check_status(patient: Patient, trial: Trial) -> Fault | None:
     status = next((value for name, value in _head(trial) if name.lower() == "status"), "")
     if status[:1] != "5":
         return None
-    return Fault(f"it answers {status} of its own accord", f"read what it says: {trial.command}")
+    return Fault(f"it answers {status} of its own accord{trial.last_words}", f"read what it says: {trial.command}")
 
 
 CHECKS = (

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The PATH of a daemon; that of whoever logs in has more."""
 
-ENVIRONMENT = {"LANG": "C", "PATH": SEARCH}
+ENVIRONMENT = {"PATH": SEARCH, "LANG": "C"}
 
 NOBODY = "nobody"
 """As whom root runs a program of which he does not know who will."""
@@ -67,6 +67,12 @@ class Trial:
         return f"<Trial returncode={self.returncode} stdout={self.stdout[:40]!r} stderr={self.stderr[-40:]!r}>"
 
     @property
+    def last_words(self) -> str:
+        """The last line of its stderr, as the rest of a sentence."""
+        last = self.stderr.rstrip().rpartition(b"\n")[2][-200:].decode("utf-8", "backslashreplace")
+        return f", saying {last!r}" if last else ""
+
+    @property
     def complaint(self) -> bytes:
         """Where it may have said what is wrong; cgitb and others tell the visitor."""
         return self.stderr if not self.returncode else self.stdout + b"\n" + self.stderr
@@ -77,15 +83,16 @@ def attempt(patient: Patient, *, timeout: float, environment: Mapping[str, str])
     user: str | int | None = None
     if os.geteuid() == 0 and patient.identity.uid != 0:  # nobody else may become another
         user = NOBODY if patient.identity.uid is None else patient.identity.uid
+    given = {**ENVIRONMENT, **environment}
     surroundings = Surroundings(
-        environment={**ENVIRONMENT, **environment}, pass_environment=(), umask=None,
+        environment=given, pass_environment=(), umask=None,
         user=user, group=None, limits=Limits(),
     )  # fmt: skip
     path = os.path.abspath(patient.path)
     name = f"/cgi-bin/{os.path.basename(path)}"
     script = Script(path, script_name=name, path_info="", mount="", interpreter=patient.interpreter)
     program = surroundings.program(script, _params(name, path))
-    words = ["env", "-i", f"PATH={program.env[b'PATH'].decode()}", "LANG=C", "REQUEST_METHOD=GET", "QUERY_STRING="]
+    words = ["env", "-i", *map("=".join, given.items()), "REQUEST_METHOD=GET", "QUERY_STRING="]
     named = patient.path if "/" in patient.path else f"./{patient.path}"
     trial = Trial(shlex.join([*words, *patient.interpreter, named]), timeout=timeout)
     _follow(Spawn().start(program, stdin=True), trial)
