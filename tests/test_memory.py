@@ -83,12 +83,13 @@ def test_a_large_download_does_not_stay(server: Server) -> None:
 class TestThroughAProgram:
     """A CGI program is one more pipe on the way."""
 
-    @pytest.fixture
-    def server(self, serve: Serve, tmp_path: Path) -> Server:
+    @pytest.fixture(params=["wsgi", "asgi"])
+    def server(self, serve: Serve, tmp_path: Path, request: pytest.FixtureRequest) -> Server:
         for name, command in {"count": "wc -c", "large": f"head -c {THROUGH_A_PROGRAM} /dev/zero"}.items():
             (tmp_path / name).write_text(f"#!/bin/sh\necho Content-Type: text/plain; echo; exec {command}\n")
             (tmp_path / name).chmod(0o755)
-        return serve(CGIDirectory(tmp_path), process=True)
+        app = CGIDirectory(tmp_path)
+        return serve(app if request.param == "wsgi" else app.asgi, process=True)
 
     @pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": str(THROUGH_A_PROGRAM)}], ids=["unknown", "known"])
     def test_a_large_upload_does_not_stay(self, server: Server, length: dict[str, str]) -> None:
