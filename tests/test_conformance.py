@@ -17,7 +17,13 @@ from gateway.events import EndOfRequest, EndOfResponse, Request, Response, Respo
 from gateway.script import CGIScript
 from gateway.testing import ConnectionPair, conformance, serve_in_process, wire_app
 from gateway.testing.applications import closes, gives
-from gateway.testing.conformance import CONFORMANCE, cases_for, make_application, run_conformance
+from gateway.testing.conformance import (
+    CONFORMANCE,
+    cases_for,
+    make_application,
+    make_asgi_application,
+    run_conformance,
+)
 from tests.house import ROOT
 from tests.leftovers import Leftovers
 from tests.requirements import require_module
@@ -47,6 +53,14 @@ def test_a_worker_that_recognises_the_wire_conforms(serve: Serve, wire: str, wor
     server = serve(make_application(webtest.lint.middleware), protocol="auto", tcp=True, **WORKERS[worker])
     with Client(f"{wire}://{server.address}") as client:
         run_conformance(client, cases_for(wire))
+
+
+@pytest.mark.parametrize("worker", ["aio", "fork"])
+@pytest.mark.parametrize("wire", SPOKEN)
+def test_a_worker_conforms_with_asgi_applications(serve: Serve, wire: str, worker: str) -> None:
+    server = serve(make_asgi_application(), protocol=wire, **WORKERS[worker])
+    with Client(server.url) as client:
+        run_conformance(client, cases_for(wire, interface="asgi"))
 
 
 def test_a_cgi_program_conforms(tmp_path: Path) -> None:
