@@ -85,9 +85,9 @@ class Case:
     """One application, one request to it, and the check of the answer.
 
     ``faulty`` applications break PEP 3333 on purpose.  ``needs`` is the property that a wire's ``Connection`` must have
-    for the case to show: ``"meta_variables"``, ``"marks_end"``, ``"error_channel"``.  ASGI cannot say what ``wsgi_only``
-    cases show.  ``request`` has ``method``, ``path`` as in a URL, ``mount``, ``scheme``, ``body``, ``chunked`` (the
-    body comes without a length), and variables.
+    for the case to show: ``"meta_variables"``, ``"marks_end"``, ``"error_channel"``.  Those that are
+    ``wsgi_only`` show what ASGI cannot say.  ``request`` has ``method``, ``path`` as in a URL, ``mount``, ``scheme``,
+    ``body``, ``chunked`` (the body comes without a length), and variables.
     """
 
     def __init__(
@@ -344,7 +344,8 @@ def make_asgi_application() -> ASGIApplication:
     """The application that the cases of ASGI ask: see :func:`cases_for`."""
     apps: dict[bytes, Any] = {}
     for case in CONFORMANCE:
-        checked: Any = validator(case.app)
+        checked: Any = case.app
+        checked = validator(checked)
         apps[case.name.encode()] = as_asgi(checked)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
