@@ -12,9 +12,9 @@ from tests.house import ROOT
 
 PROGRAMS = ROOT / "tests" / "programs"
 OURS = ["form.pl", "guestbook.php", "square.map", "told.sh", "upload.pl"]
-FIELDS = ["fields.py", "fields-fork.py", "fields-inprocess.py"]
-"""One script, and how its copies are run."""
+PYTHON = ["family", "fields"]
 EXECUTION = {"*-fork.py": "fork", "*-inprocess.py": "inprocess", "*": "spawn"}
+"""How programs are run: of each in Python there is a copy for each strategy, ``fields-fork.py`` say."""
 DEBIAN = {
     "awstats.pl": "/usr/lib/cgi-bin/awstats.pl",
     "cgit.cgi": "/usr/lib/cgit/cgit.cgi",
@@ -72,8 +72,9 @@ class CGIBin:
             (folder / name).write_text(text.replace("{folder}", str(folder)))
         for name in OURS:
             shutil.copy(PROGRAMS / name, self.root)
-        for name in FIELDS:
-            shutil.copy(PROGRAMS / "fields.py", self.root / name)
+        for name in PYTHON:
+            for strategy in EXECUTION.values():
+                shutil.copy(PROGRAMS / f"{name}.py", self.root / f"{name}-{strategy}.py")
         for name, path in DEBIAN.items():
             if os.path.exists(path):
                 shutil.copy(path, self.root / name)

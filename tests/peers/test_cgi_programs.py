@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.peers.cgi_bin import EXECUTION, FIELDS, CGIBin, noise
+from tests.peers.cgi_bin import EXECUTION, CGIBin, noise
 from tests.peers.frontends.processes import running, unused_port
 from tests.peers.frontends.servers import Site, apache, nginx
 from tests.peers.frontends.visitor import Answer, Visitor
@@ -267,7 +267,7 @@ PROGRAMS: dict[str, Callable[[Tourist], None]] = {
     "a Perl script": perl,
     "a Perl script with CGI.pm": perl_with_cgi_pm,
     "a PHP script": php,
-    **{name: python(name) for name in FIELDS},
+    **{f"a Python script, {strategy}": python(f"fields-{strategy}.py") for strategy in EXECUTION.values()},
     "git-http-backend": git,
     "cgit": cgit,
     "gitweb": gitweb,
@@ -348,6 +348,18 @@ def test_a_program_answers_as_it_does_under_apache(
 def test_a_program_may_answer_while_it_reads(site: Site) -> None:
     # Apache is not asked: its mod_cgid writes all of the input before it reads, and the two would wait for each other.
     assert site.post("/cgi-bin/told.sh", noise(MIB)).body.endswith(noise(MIB))
+
+
+def test_a_python_script_is_run_as_it_was_chosen(site: Site) -> None:
+    def run(strategy: str) -> tuple[int, int]:
+        process, parent = map(int, site.get(f"/cgi-bin/family-{strategy}.py").body.split())
+        return process, parent
+
+    (first, server), (second, same_server) = run("spawn"), run("spawn")
+    assert (first == second, same_server) == (False, server)
+    (first, warm), (second, same_warm) = run("fork"), run("fork")
+    assert (first == second, same_warm, warm == server) == (False, warm, False)
+    assert run("inprocess")[0] == server
 
 
 class TestGit:
