@@ -77,14 +77,21 @@ http {{
 @contextmanager
 def nginx(directory: Path, path: str, edits: Mapping[str, str]) -> Iterator[Site]:
     """nginx with ``examples/nginx/PATH`` in the place of /etc/nginx/conf.d, or of modules-enabled if that fits it."""
-    program = require("nginx", package="nginx-light")
-    for wire in ("fastcgi", "scgi", "uwsgi"):
-        shutil.copy(require(f"/etc/nginx/{wire}_params", package="nginx-light"), directory)
     port = unused_port()
     modules, site = "", example(f"nginx/{path}", {"listen 8080": f"listen 127.0.0.1:{port}", **edits})
     if "\nstream {" in site:
         stream = require("/usr/lib/nginx/modules/ngx_stream_module.so", package="libnginx-mod-stream")
         modules, site = f"load_module {stream};\n{site}", ""
+    with nginx_with(directory, site, port=port, modules=modules) as started:
+        yield started
+
+
+@contextmanager
+def nginx_with(directory: Path, site: str, *, port: int, modules: str = "") -> Iterator[Site]:
+    """nginx with the configuration ``site``, which listens on ``port`` at least."""
+    program = require("nginx", package="nginx-light")
+    for wire in ("fastcgi", "scgi", "uwsgi"):
+        shutil.copy(require(f"/etc/nginx/{wire}_params", package="nginx-light"), directory)
     (directory / "nginx.conf").write_text(NGINX_MAIN.format(modules=modules, site=site), "utf-8")
     command = [*unprivileged(), program, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
     with running(command, directory=directory, name="nginx", listens=[("127.0.0.1", port)]) as front:
@@ -168,15 +175,22 @@ def haproxy(
     directory: Path, path: str, edits: Mapping[str, str], *, certificate: Path | None = None
 ) -> Iterator[Site]:
     """HAProxy with ``examples/haproxy/PATH`` as its configuration; over TLS if there is a certificate."""
-    program = require("haproxy", package="haproxy")
     port = unused_port()
-    configuration = directory / "haproxy.cfg"
     bind = f"bind 127.0.0.1:{port}" + (f" ssl crt {certificate}" if certificate else "")
     text = example(f"haproxy/{path}", {"bind :8080": bind, **edits})
+    with haproxy_with(directory, text, port=port, tls=certificate is not None) as started:
+        yield started
+
+
+@contextmanager
+def haproxy_with(directory: Path, text: str, *, port: int, tls: bool = False) -> Iterator[Site]:
+    """HAProxy with the configuration ``text``, which binds ``port`` at least."""
+    program = require("haproxy", package="haproxy")
+    configuration = directory / "haproxy.cfg"
     configuration.write_text(text, "utf-8")
     command = [*unprivileged(), program, "-db", "-f", str(configuration)]
     with running(command, directory=directory, name="haproxy", listens=[("127.0.0.1", port)]) as front:
-        yield Site(port, front, tls=certificate is not None)
+        yield Site(port, front, tls=tls)
 
 
 @contextmanager
