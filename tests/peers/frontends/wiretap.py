@@ -73,12 +73,19 @@ def _listen(tap: Wiretap, listener: socket.socket, application: Path, stop: sock
             elif ready in others:
                 data = ready.recv(65536)
                 unread[ready] = _keep(tap, *names[ready], unread[ready] + data)
-                if data:
-                    others[ready].sendall(data)
-                else:
+                if not (data and _pass_on(data, others[ready])):
                     for sock in (ready, others.pop(ready)):
                         others.pop(sock, None)
                         sock.close()
+
+
+def _pass_on(data: bytes, other: socket.socket) -> bool:
+    """Is somebody there to take it?"""
+    try:
+        other.sendall(data)
+    except ConnectionError:
+        return False
+    return True
 
 
 def _keep(tap: Wiretap, connection: int, side: str, data: bytes) -> bytes:
