@@ -9,4 +9,5 @@ urlpatterns = [
     path("add", views.add, name="add"),
     path("note/<path:name>", views.note, name="note"),
     path("upload", views.upload, name="upload"),
+    path("clock", views.clock, name="clock"),
 ]

@@ -1,8 +1,12 @@
 """The pages."""
 
+import asyncio
 import hashlib
+import itertools
+import time
 
-from django.http import HttpResponse, JsonResponse
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -37,3 +41,15 @@ def note(request, name):
 def upload(request):
     file = request.FILES["file"]
     return JsonResponse({"name": file.name, "sha256": hashlib.sha256(file.read()).hexdigest()})
+
+
+async def clock(request):
+    if not isinstance(request, ASGIRequest):  # Django would wait for the end, which never comes
+        return HttpResponse("Only notes.asgi:application can do this.\n", status=501, content_type="text/plain")
+
+    async def ticks():
+        for number in itertools.count(1):
+            yield f"id: {number}\ndata: {time.time()}\n\n"
+            await asyncio.sleep(0.1)
+
+    return StreamingHttpResponse(ticks(), content_type="text/event-stream")
