@@ -228,8 +228,8 @@ class TestOwner:
         [
             ("app/index.cgi", 0o775, "others than its owner may write it: chmod go-w"),
             ("app/index.cgi", 0o757, "others than its owner may write it: chmod go-w"),
-            ("app", 0o775, "others than its owner may write it: chmod go-w"),
-            (".", 0o777, "others than its owner may write it: chmod go-w"),
+            ("app", 0o775, "others than its owner may write {path}: chmod go-w"),
+            (".", 0o777, "others than its owner may write {path}: chmod go-w"),
             ("app/index.cgi", 0o4755, "it is setuid or setgid: chmod u-s,g-s"),
             ("app/index.cgi", 0o2755, "it is setuid or setgid: chmod u-s,g-s"),
         ],
@@ -239,7 +239,7 @@ class TestOwner:
     ) -> None:
         (root / name).chmod(mode)
         assert refusal(find, "/app/index.cgi", owners=me).startswith("403 ")
-        assert f"{advice} {root / name}" in refusal(find, "/app/index.cgi", owners=me)
+        assert f"{advice.replace('{path}', str(root / name))} {root / name}" in refusal(find, "/app/index.cgi", owners=me)
 
     def test_that_is_somebody_else_is_refused(self, find: Find, root: Path) -> None:
         stranger = os.getuid() + 1
