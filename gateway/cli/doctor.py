@@ -98,8 +98,12 @@ class Doctor:
                 if str(fault) in seen:
                     continue
                 seen.add(str(fault))
-                done = fault.mend() if self._fix and fault.mend else ""
-                mended = mended or bool(done)
+                done = ""
+                if self._fix and fault.mend:
+                    try:
+                        done, mended = fault.mend(), True
+                    except OSError as error:
+                        fault.fix += f" (it could not be done: {error.strerror})"
                 yield fault, done
 
     def _examine(self, path: str) -> list[Fault]:

@@ -417,8 +417,9 @@ class TestRights:
         if os.geteuid() == 0:
             os.chown(path, 2, -1)
         owner = path.stat().st_uid
-        assert doctor("--suexec", path, user="nobody").output == (
-            f"{path}: suexec refuses it: it belongs to user {owner}, not 0 or {OTHER.pw_uid}: chown {OTHER.pw_uid} {path}\n"
+        assert doctor("--suexec", path, user=OTHER.pw_name).output == (
+            f"{path}: suexec refuses it: it belongs to user {owner}, not 0 or {OTHER.pw_uid}: "
+            f"chown {OTHER.pw_uid} {path}\n"
         )
 
 
@@ -487,6 +488,17 @@ class TestFix:
         (folder / "link.cgi").symlink_to("a.cgi")
         assert doctor("--fix", folder / "link.cgi").exit_code == 0
         assert ((folder / "link.cgi").is_symlink(), path.read_text()) == (True, OK)
+
+
+    def test_says_why_it_could_not(self, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(path: str, mode: int) -> None:
+            raise PermissionError(1, "Operation not permitted", path)
+
+        path = write(OK, mode=0o644)
+        monkeypatch.setattr("os.chmod", refuse)
+        result = doctor("--fix", path)
+        said = f"{path}: it is not executable: chmod +x {path} (it could not be done: Operation not permitted)\n"
+        assert (result.output, result.exit_code) == (said, 1)
 
 
 class TestDirectory:

@@ -43,7 +43,7 @@ class Patient:
     ``identity`` whose rights count.  Both are ours if not given.
     """
 
-    __slots__ = ("path", "interpreter", "search", "identity", "line")
+    __slots__ = ("path", "interpreter", "search", "identity", "start", "line")
 
     def __init__(
         self, path: str, *, interpreter: Sequence[str] = (), search: str | None = None, identity: Identity | None = None
@@ -52,7 +52,8 @@ class Patient:
         self.interpreter = interpreter
         self.search = search
         self.identity = identity or ourselves()
-        self.line = first_line(path)
+        self.start = read_start(path)
+        self.line = _first_line(self.start)
 
     def __repr__(self) -> str:
         return f"<Patient {self.path!r} {self.line!r}>"
@@ -98,10 +99,19 @@ class Patient:
         return f"sed -i '1s|{old}|{new}|' {self.quoted}"
 
 
-def first_line(path: str) -> bytes:
-    """The first line of a file as far as it tells anything; b"" if it cannot be read."""
+def read_start(path: str) -> bytes:
+    """As much of a file as tells what runs it; b"" if it cannot be read."""
     try:
         with open(path, "rb") as file:
-            return file.readline(256)
+            return file.read(256)
     except OSError:
         return b""
+
+
+def first_line(path: str) -> bytes:
+    """The first line of a file as far as it tells anything; b"" if it cannot be read."""
+    return _first_line(read_start(path))
+
+
+def _first_line(start: bytes) -> bytes:
+    return start[: start.find(b"\n") + 1] or start

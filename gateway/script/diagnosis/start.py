@@ -35,16 +35,16 @@ def diagnose(path: str, *, interpreter: Sequence[str] = (), search: str | None =
     return next((str(fault) for check in CHECKS if (fault := check(patient))), "")
 
 
+def explain_line_ends(path: str) -> str:
+    """What to do if the first line ends in CR LF, which env(1) and shells do not tell; "" if it does not."""
+    return str(check_line_ends(Patient(path)) or "")
+
+
 def check_file(patient: Patient) -> Fault | None:
     """There is a file."""
     if os.path.isfile(patient.path):
         return None
     return Fault("there is no such file, or this user may not reach it", "correct the path")
-
-
-def explain_line_ends(path: str) -> str:
-    """What to do if the first line ends in CR LF, which env(1) and shells do not tell; "" if it does not."""
-    return str(check_line_ends(Patient(path)) or "")
 
 
 def check_executable(patient: Patient) -> Fault | None:
@@ -86,18 +86,12 @@ def check_line_ends(patient: Patient) -> Fault | None:
 
 
 def _rewrite(path: str, change: Callable[[bytes], bytes], done: str) -> str:
-    """Change a file and nothing about it: a new one takes its place at once, with its mode and owner."""
-    import shutil
-
-    fresh = f"{path}.mended"
-    with open(path, "rb") as file:
-        text = file.read()
-    with open(fresh, "xb") as file:
-        file.write(change(text))
-    status = os.stat(path)
-    shutil.copystat(path, fresh)
-    os.chown(fresh, status.st_uid, status.st_gid)
-    os.replace(fresh, os.path.realpath(path))
+    """Change what a file holds, and nothing else about it: owner, mode, links."""
+    with open(path, "r+b") as file:
+        text = change(file.read())
+        file.seek(0)
+        file.write(text)
+        file.truncate()
     return done
 
 
@@ -107,9 +101,7 @@ def check_first_line(patient: Patient) -> Fault | None:
     if patient.interpreter or line.startswith((b"#!", _BOM + b"#!", *_BINARIES)):
         return None
     path = patient.quoted
-    named = _read_start(patient.path)
-    late = re.match(rb"\s+#!", named)
-    if late:
+    if re.match(rb"\s+#!", patient.start):
         what = "space stands before its #!, which must be its very first bytes"
         return Fault(what, rf"sed -i '/\S/,$!d;s/^\s*#!/#!/' {path}")
     usual = f"#!{_USUAL.get(os.path.splitext(patient.path)[1].lower(), '/usr/bin/env python3')}"
@@ -121,14 +113,6 @@ def check_first_line(patient: Patient) -> Fault | None:
         NO_PROGRAM,
         f"make {usual} its very first bytes (sed -i '1i {usual}' {path}), or name an interpreter for it",
     )
-
-
-def _read_start(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(256)
-    except OSError:
-        return b""
 
 
 def check_env_words(patient: Patient) -> Fault | None:
