@@ -238,8 +238,9 @@ class TestOwner:
         self, find: Find, root: Path, me: frozenset[int], name: str, mode: int, advice: str
     ) -> None:
         (root / name).chmod(mode)
-        assert refusal(find, "/app/index.cgi", owners=me).startswith("403 ")
-        assert f"{advice.replace('{path}', str(root / name))} {root / name}" in refusal(find, "/app/index.cgi", owners=me)
+        said = refusal(find, "/app/index.cgi", owners=me)
+        assert said.startswith("403 ")
+        assert f"{advice.replace('{path}', str(root / name))} {root / name}" in said
 
     def test_that_is_somebody_else_is_refused(self, find: Find, root: Path) -> None:
         stranger = os.getuid() + 1
