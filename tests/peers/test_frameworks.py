@@ -1,6 +1,6 @@
 """The Django project and the Flask application of ``examples/``: the same source and the same answers, everywhere.
 
-Behind nginx they run under ``fcgi-run``, behind Apache as CGI programs.
+Behind nginx they run under ``fcgi-run``, behind Apache as CGI programs by WSGI.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from tests.peers.frontends.servers import apache, example, fcgi_run, nginx
 from tests.peers.frontends.visitor import Answer, Headers, Visitor
 from tests.requirements import require_module
 
-TARGETS = {"django": ("django_project", "notes.wsgi:application"), "flask": ("flask_app", "notes:app")}
+TARGETS = {
+    "django": ("django_project", "notes.wsgi:application"),
+    "django-asgi": ("django_project", "notes.asgi:application"),
+    "flask": ("flask_app", "notes:app"),
+}
 OF_THE_SERVER = {"connection", "date", "keep-alive", "server", "transfer-encoding"}
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 FILE = bytes(range(256)) * 1000
@@ -27,7 +31,8 @@ MULTIPART = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.bi
 @pytest.fixture(scope="module", params=sorted(TARGETS))
 def sites(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Visitor]]:
     """One framework behind nginx and behind Apache."""
-    require_module(request.param, package=request.param)
+    framework, _, _ = request.param.partition("-")
+    require_module(framework, package=framework)
     folder, target = TARGETS[request.param]
     home = ROOT / "examples" / folder
     directory: Path = tmp_path_factory.mktemp(request.param)
