@@ -12,6 +12,7 @@ from gateway.errors import LimitExceeded, ProtocolError, RemoteProtocolError, Sc
 from gateway.events import WEB_SERVER, Request, Response, ResponseBody
 from gateway.head import HOP_BY_HOP, inspect_headers
 from gateway.protocols import connection_class
+from gateway.script.diagnosis import Patient
 from gateway.script.faults import NOT_STARTED, describe_exit, diagnose, explain_import, explain_line_ends, log
 
 TYPE_CHECKING = False
@@ -116,12 +117,12 @@ class Answer:
             return f"{error} by its head: let it write a blank line after the headers, or pass Limits(head_size=…)"
         if not returncode:
             return f"{error}"
-        why = explain_line_ends(self.path) or explain_import(self.stderr.tail)
+        path = self._program.env.get(b"PATH")
+        search = None if path is None else os.fsdecode(path)
+        patient = Patient(self.path, interpreter=self._program.interpreter, search=search)
+        why = explain_line_ends(self.path) or explain_import(self.stderr.tail, python=patient.python)
         if not why and returncode in NOT_STARTED:
-            search = self._program.env.get(b"PATH")
-            why = diagnose(
-                self.path, interpreter=self._program.interpreter, search=None if search is None else os.fsdecode(search)
-            )
+            why = diagnose(self.path, interpreter=patient.interpreter, search=search)
         return f"{describe_exit(returncode)} before its head was whole" + (f"; {why}" if why else "")
 
     def fault(

@@ -51,15 +51,17 @@ def explain_start(error: OSError, *, path: str, interpreter: Sequence[str], cwd:
     return ScriptError(f"{path}: {what}", status_hint=status)
 
 
-def explain_import(stderr: bytes) -> str:
+def explain_import(stderr: bytes, *, python: str = "") -> str:
     """What to install if a program's last words are that something it imports is not there; "" if they are not.
+
+    ``python`` is the path of its interpreter, if that is known.
 
     >>> explain_import(b"ModuleNotFoundError: No module named 'cgi'")
     'import error: its Python lacks cgi, as 3.13 does: pip install legacy-cgi for that Python'
     >>> explain_import(b"Can't locate CGI/Fast.pm in @INC (you may need to install the CGI::Fast module)")
     'import error: its Perl lacks CGI/Fast.pm: cpan CGI::Fast'
     """
-    fault = find_missing(stderr)
+    fault = find_missing(stderr, python=python)
     return f"import error: {fault}" if fault else ""
 
 

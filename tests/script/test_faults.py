@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,10 @@ BROKEN = {
     "import error": (
         SH + b"echo \"ModuleNotFoundError: No module named 'cgi'\" >&2; exit 1", "502",
         "import error: its Python lacks cgi, as 3.13 does: pip install legacy-cgi",
+    ),
+    "import error in Python": (
+        f"#!{sys.executable} -I\nimport no_such_module\n".encode(), "502",
+        f"import error: its Python lacks no_such_module: {sys.executable} -m pip install no_such_module",
     ),
     "import error in Perl": (
         SH + b"echo \"Can't locate CGI.pm in @INC (@INC ...) at x line 1.\" >&2; exit 2", "502",

@@ -88,6 +88,11 @@ class Patient:
         """The name of its interpreter without a version, ``python`` say; "" for a program that needs none."""
         return os.path.basename(self.runs_by).rstrip("0123456789.")
 
+    @property
+    def python(self) -> str:
+        """The path of the Python that runs it; "" if none does."""
+        return self.runs_by if self.language == "python" else ""
+
     def find(self, program: str) -> str | None:
         """A program by its name, where this one will look for it."""
         import shutil  # only a fault pays for this import

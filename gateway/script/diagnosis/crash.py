@@ -66,8 +66,7 @@ def _install(name: str, language: str, python: str) -> str:
 
 def check_import(patient: Patient, trial: Trial) -> Fault | None:
     """It found what it imports."""
-    python = patient.runs_by if patient.language == "python" else ""
-    return find_missing(trial.complaint, python=python)
+    return find_missing(trial.complaint, python=patient.python)
 
 
 def check_syntax(patient: Patient, trial: Trial) -> Fault | None:
