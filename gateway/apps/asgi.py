@@ -12,6 +12,7 @@ from http import HTTPStatus
 
 from gateway.apps import TOO_LARGE, Runner, is_double_callable
 from gateway.errors import ApplicationError, RemoteProtocolError, RequestAborted
+from gateway.events import FILTER
 from gateway.scope import build_scope, wants_websocket
 
 TYPE_CHECKING = False
@@ -81,6 +82,11 @@ class Call:
         return f"<Call {what} {'answered' if self._over else 'running'}>"
 
     # -- called by the worker
+
+    @property
+    def is_due(self) -> bool:
+        """Did it wait for a whole request, which has arrived or never will?"""
+        return self.exchange.request.role == FILTER and self.exchange.complete and self.task is None
 
     def notify(self) -> None:
         """The exchange has received something."""

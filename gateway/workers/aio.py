@@ -359,3 +359,5 @@ class AioWorker(LoopWorker):
                     describe_peer(peer.sock), self.limits.receive_timeout,
                 )  # fmt: skip
                 peer.abort(call)
+                if call.is_due:
+                    self.begin(call)

@@ -9,7 +9,7 @@ import time
 
 from gateway.apps.asgi import Call
 from gateway.errors import RemoteProtocolError, RequestAborted
-from gateway.events import FILTER, AbortRequest, BodyWanted, EndOfRequest, Request
+from gateway.events import FILTER, AbortRequest, BodyWanted, Request
 from gateway.exchange import Exchange
 from gateway.workers.peer import IOV, READ, SMALL, Peer, after, lost
 
@@ -101,16 +101,16 @@ class AioPeer(Peer):
                 exchange.stream()
                 call = self.calls[event.request_id] = Call(worker.runner, exchange, self)
                 self.shared = self.shared or len(self.calls) > 1
-                if event.role != FILTER:
+                if event.role != FILTER:  # whose file is to be whole first
                     begun.append(call)
             elif (waiting := self.calls.get(event.request_id)) is not None:
                 if event.__class__ is AbortRequest:
                     self.abort(waiting)
-                    continue
-                waiting.exchange.receive(event)
-                waiting.notify()
-                if event.__class__ is EndOfRequest and waiting.exchange.request.role == FILTER:
-                    begun.append(waiting)  # whose file is whole only now
+                else:
+                    waiting.exchange.receive(event)
+                    waiting.notify()
+                if waiting.is_due:
+                    begun.append(waiting)
         return begun
 
     def abort(self, call: Call) -> None:

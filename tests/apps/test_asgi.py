@@ -271,6 +271,15 @@ def test_a_filter_has_its_file(serve: Serve) -> None:
         assert client.response().body == b"b'the file'"
 
 
+@pytest.mark.parametrize("silent", [False, True], ids=["aborted", "silent"])
+def test_a_filter_whose_file_does_not_arrive_is_given_up(serve: Serve, silent: bool) -> None:  # noqa: FBT001
+    with WebServer(serve(_reads_first, limits=Limits(receive_timeout=0.05))) as client:
+        client.say(Request(PARAMS, 1, FILTER), FilterData(b"the fi", 1))
+        if not silent:
+            client.say(AbortRequest(1))
+        assert client.response().status == "400 Bad Request"
+
+
 def test_a_websocket_is_refused_with_the_reason(serve: Serve, log: Log) -> None:
     params = {"HTTP_UPGRADE": "websocket", "HTTP_CONNECTION": "Upgrade", "HTTP_SEC_WEBSOCKET_KEY": "x"}
     assert answer(serve, echoes, params=params).status == "501 Not Implemented"
