@@ -24,7 +24,7 @@ import pytest
 from gateway.protocols.fastcgi import BEGIN_REQUEST, END_REQUEST
 from tests.house import ROOT
 from tests.peers.frontends.checks import FrontEnd
-from tests.peers.frontends.processes import unused_ports, wait_for
+from tests.peers.frontends.processes import reserved_ports, wait_for
 from tests.peers.frontends.servers import Site, Worker, apache, example, fcgi_run, haproxy_with, nginx_with
 from tests.peers.frontends.visitor import Visitor
 from tests.peers.frontends.wiretap import Wiretap, wiretap
@@ -116,8 +116,8 @@ def apps(directory: Path) -> Iterator[list[App]]:
         ("quart", "quart"), ("django", "django"),
     ):  # fmt: skip
         require_module(module, package=package)
-    ports = iter(unused_ports(len(APPS) * len(WAYS)))
     with ExitStack() as stack, ThreadPoolExecutor(2) as starters:
+        ports = iter(stack.enter_context(reserved_ports(len(APPS) * len(WAYS))))
         workers = list(starters.map(lambda name: stack.enter_context(fcgi_run_of(directory, name)), APPS))
         yield [
             App(name, worker, cgi_program_of(directory, name), {way: next(ports) for way in WAYS})
@@ -200,7 +200,7 @@ class TestFrameworks(FrontEnd):
             assert events.getheader("Content-Type", "").startswith("text/event-stream")
             ticks = [next_tick(events) for _ in range(3)]
         assert [number for number, _ in ticks] == [1, 2, 3]
-        assert max(age for _, age in ticks) < 5  # it takes 12 seconds to fill a buffer of 4 KiB
+        assert max(age for _, age in ticks) < 5  # 12 seconds fill a buffer of 4 KiB, as nginx has it for uwsgi
 
     @of(["fastapi"])
     def test_a_background_task_runs_after_the_answer(self, site: Site) -> None:

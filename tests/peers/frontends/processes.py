@@ -126,13 +126,19 @@ def takes_connections(address: Address) -> bool:
 
 def unused_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listens on."""
-    return unused_ports(1)[0]
+    with reserved_ports(1) as ports:
+        return ports[0]
 
 
-def unused_ports(count: int) -> list[int]:
-    """As many of them, all different."""
+@contextmanager
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """TCP ports of 127.0.0.1 that nobody gets while the block runs, but for servers that ask for them by number.
+
+    They have to set SO_REUSEADDR, as every web server does.
+    """
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+        yield [probe.getsockname()[1] for probe in probes]
