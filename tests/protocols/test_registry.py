@@ -21,7 +21,7 @@ def test_every_wire_can_be_loaded(wire: str) -> None:
 
 
 def test_an_unknown_wire_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="no wire is called 'gopher'; there are: fastcgi, .*, cgi"):
+    with pytest.raises(ConfigError, match=r"no wire is called 'gopher'; there are: fastcgi, .*, cgi"):
         connection_class("gopher")
 
 
