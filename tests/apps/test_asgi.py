@@ -11,15 +11,19 @@ from unittest.mock import MagicMock
 
 import pytest
 from asgiref.compatibility import guarantee_single_callable
+from asgiref.testing import ApplicationCommunicator
 from asgiref.wsgi import WsgiToAsgi
 
 from gateway.apps import interface_of, is_double_callable
+from gateway.environ import base_environ, build_environ
 from gateway.errors import ConfigError, RequestAborted
 from gateway.events import AUTHORIZER, FILTER, AbortRequest, EndOfRequest, FilterData, Request, RequestBody
 from gateway.limits import Limits
+from gateway.scope import build_scope
 from tests.serving import PARAMS, Log, Response, Serve, WebServer, echo, hello, until
 
 PLAIN = [(b"content-type", b"text/plain")]
+BASE = base_environ(multithread=False, multiprocess=False, run_once=False)
 
 
 def start(status: Any = 200, headers: Any = PLAIN) -> dict[str, Any]:
@@ -537,3 +541,18 @@ def test_each_request_has_a_context_of_its_own(serve: Serve) -> None:
 @pytest.mark.parametrize("wsgi", [hello, echo])
 def test_asgirefs_adapter_runs_a_wsgi_application_here(serve: Serve, wsgi: Any) -> None:
     assert answer(serve, http(WsgiToAsgi(wsgi)), b"body", process=True).status == "200 OK"
+
+
+def test_asgirefs_communicator_gets_with_our_scope_what_our_visitor_gets(serve: Serve) -> None:
+    application = shows(lambda scope: (scope["method"], scope["path"], sorted(scope["headers"])))
+    scope = build_scope(build_environ(PARAMS | {"HTTP_X_A": "b"}, BASE))
+
+    async def communicate() -> bytes:
+        communicator = ApplicationCommunicator(application, scope)
+        await communicator.send_input({"type": "http.request"})
+        assert (await communicator.receive_output())["status"] == 200
+        sent: bytes = (await communicator.receive_output())["body"]
+        await communicator.wait()
+        return sent
+
+    assert asyncio.run(communicate()) == answer(serve, application, params={"HTTP_X_A": "b"}).body
