@@ -71,9 +71,8 @@ def test_serve_takes_its_url(tmp_path: Path, nothing_left_over: object) -> None:
     program = ROW + f"import gateway\nfrom tests.serving import echo\ngateway.serve(echo, 'toy://{tmp_path}/socket')"
     server = subprocess.Popen([sys.executable, "-c", program], cwd=house.ROOT, stderr=subprocess.DEVNULL)
     try:
-        until((tmp_path / "socket").exists, timeout=2 * PATIENCE)
         with gateway.Client(f"toy://{tmp_path}/socket") as client:
-            assert client.request("POST", "/", body=b"body")[2] == b"body"
+            until(lambda: client.request("POST", "/", body=b"body")[2] == b"body", timeout=2 * PATIENCE)
         server.send_signal(signal.SIGTERM)
         assert server.wait(2 * PATIENCE) == 0
     finally:
