@@ -184,7 +184,8 @@ class Call:
                 self._heard_all = exchange.drained and exchange.expected in (None, exchange.body_size)
                 return {"type": "http.request", "body": data, "more_body": not self._heard_all}
             self._line.want(self)
-            await self._wait()
+            if not (exchange.held or exchange.complete or exchange.too_large):  # asking may have brought news
+                await self._wait()
         while not (self._over or exchange.aborted):
             await self._wait()
         return {"type": "http.disconnect"}
@@ -215,6 +216,7 @@ class Call:
             if message.get("more_body"):
                 exchange.write(body)
                 exchange.flush()
+                self.notify()  # who sends may have listened, too
                 if self._line.congested:
                     await self._line.drain()
                 return

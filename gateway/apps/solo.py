@@ -61,21 +61,25 @@ class _Line:
         if self._limit is not None or exchange.complete:
             return
         exchange.connection.send(BodyWanted(BLOCK, exchange.request.request_id))
-        self._limit = self._loop.call_later(exchange.limits.receive_timeout, self._give_up, call)
         try:
             exchange.peer.push()
+        except RequestAborted:
+            self._give_up(call)
+        if exchange.complete or exchange.held:
+            return  # who pushes may listen, too
+        self._limit = self._loop.call_later(exchange.limits.receive_timeout, self._give_up, call)
+        try:
             self._loop.add_reader(exchange.peer.fileno(), self._hear, call)
         except PermissionError:  # epoll does not wait for files, which can always be read
             self._loop.call_soon(self._hear, call)
-        except RequestAborted:
-            self._give_up(call)
 
     def _hear(self, call: Call) -> None:
         self._stop()
-        try:
-            self._exchange.peer.pull()
-        except RequestAborted:
-            self._give_up(call)
+        if not self._exchange.complete:
+            try:
+                self._exchange.peer.pull()
+            except RequestAborted:
+                self._give_up(call)
         call.notify()
 
     def _give_up(self, call: Call) -> None:
