@@ -286,7 +286,7 @@ class Exchange:
             self.log.warning("hop-by-hop headers of the application were dropped (PEP 3333): %s", headers)
             headers = [(name, value) for name, value in headers if lower_name(name) not in HOP_BY_HOP]
         # RFC 9110 §6.4.1: responses to HEAD, and 1xx, 204 and 304, have no content.
-        self._no_content = self.is_head or status[0] == "1" or status[:3] in ("204", "304")
+        self._no_content = self.is_head or status.startswith(("1", "204", "304"))
         self.status = status
         self.headers = headers
 

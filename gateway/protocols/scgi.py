@@ -75,7 +75,7 @@ def decode_headers(block: bytes) -> tuple[Params, Pairs]:
     fields = block.decode("latin-1").split("\0")
     if fields.pop() or len(fields) % 2:
         raise RemoteProtocolError("the headers are not each a name, NUL, a value and NUL (§3)")
-    if fields[:1] != ["CONTENT_LENGTH"] or not fields[1]:
+    if not fields or fields[0] != "CONTENT_LENGTH" or not fields[1]:
         raise RemoteProtocolError("the first header is not CONTENT_LENGTH with a value (§3)")
     names, values = fields[::2], fields[1::2]
     params = dict(zip(names, values, strict=True))
@@ -127,22 +127,22 @@ class Connection:
 
     def decode_request(self, data: bytes) -> tuple[Params, Pairs, int] | None:
         """The head of a request and its size in bytes, None while it is not whole.  Raises RemoteProtocolError."""
-        colon = data.find(b":", 0, LENGTH_DIGITS + 1)
-        digits = data[:colon] if colon >= 0 else data[: LENGTH_DIGITS + 1]
+        digits, colon, _ = data[: LENGTH_DIGITS + 1].partition(b":")
         if not digits.isdigit() or (digits[0] == 48 and digits != b"0"):
             shown = data[: LENGTH_DIGITS + 2].decode("latin-1")
             raise RemoteProtocolError(f"{shown!r} is not the beginning of a netstring: its length, then a colon")
-        start = colon + 1
+        start = len(digits) + 1
         end = start + int(digits)
         if end - start > self._limits.params_size:
             raise LimitExceeded("params_size", self._limits.params_size, status_hint=TOO_LARGE)
-        if colon < 0 or len(data) <= end:
+        if not colon or len(data) <= end:
             return None
         if data[end] != 44:
             self._received = end
             raise RemoteProtocolError(f"a netstring of {end - start} bytes ends in {chr(data[end])!r}, not in a comma")
         self._received = start
-        return *decode_headers(data[start:end]), end + 1
+        params, repeated = decode_headers(data[start:end])
+        return params, repeated, end + 1
 
     # -- receiving
 
