@@ -6,7 +6,7 @@ Starlette, Django and Quart have it (docs/decisions/0007-scope.md).
 
 from __future__ import annotations
 
-from gateway.environ import base_environ, build_environ, is_under
+from gateway.environ import base_environ, build_environ, decode_path, is_under
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,10 @@ def environ_from_scope(scope: Scope) -> Environ:
     ``wsgi.input`` and ``wsgi.errors`` are the caller's.  A header with "_" in its name is left out: as a variable it
     would pass for the one with "-".  Raises RemoteProtocolError on a bad Content-Length, or two.
     """
-    root, path = scope.get("root_path", "").rstrip("/"), scope["path"]
+    raw = scope.get("raw_path") or b""
+    root, path = _encode(scope.get("root_path", "").rstrip("/")), _encode(scope["path"])
+    if raw and "\ufffd" in scope["path"]:
+        path = decode_path(raw.decode("latin-1"))  # it was not UTF-8
     if is_under(path, root):  # else it is a server that leaves it out
         path = path[len(root) :]
     known = scope.get("gateway.environ", {})
@@ -137,12 +140,12 @@ def environ_from_scope(scope: Scope) -> Environ:
     query = scope.get("query_string", b"").decode("latin-1")
     version = scope.get("http_version", "1.1")
     pairs += [
-        ("REQUEST_METHOD", scope["method"]), ("SCRIPT_NAME", _encode(root)), ("PATH_INFO", _encode(path)),
+        ("REQUEST_METHOD", scope["method"]), ("SCRIPT_NAME", root), ("PATH_INFO", path),
         ("QUERY_STRING", query), ("SERVER_PROTOCOL", _PROTOCOLS.get(version, f"HTTP/{version}")),
     ]  # fmt: skip
-    if scope.get("raw_path"):
-        raw = scope["raw_path"].decode("latin-1").partition("?")[0]
-        pairs.append(("REQUEST_URI", f"{raw}?{query}" if query else raw))
+    if raw:
+        uri = raw.decode("latin-1").partition("?")[0]
+        pairs.append(("REQUEST_URI", f"{uri}?{query}" if query else uri))
     if scope.get("scheme") == "https":
         pairs.append(("HTTPS", "on"))
     for peer, names in (("server", ("SERVER_NAME", "SERVER_PORT")), ("client", ("REMOTE_ADDR", "REMOTE_PORT"))):

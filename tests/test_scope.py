@@ -234,6 +234,11 @@ def test_the_path_is_divided_at_the_root_path(root: str, path: str, script: str,
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script, info)
 
 
+def test_a_path_that_is_no_utf_8_is_taken_from_the_uri() -> None:
+    environ = environ_of(root_path="/app", path="/app/caf\ufffd", raw_path=b"/app/caf%E9")
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/app", "/caf\xe9")
+
+
 def test_the_uri_is_what_the_visitor_sent() -> None:
     assert environ_of(raw_path=b"/a%2Fb", path="/a/b", query_string=b"x=1")["REQUEST_URI"] == "/a%2Fb?x=1"
 
