@@ -1,7 +1,7 @@
 """The persistent asyncio worker for ASGI applications: a task for each request, thousands of connections.
 
 The sockets are ours, watched by an epoll of ours which the event loop watches as one descriptor; transports cost more
-(docs/decisions/0008-sockets-in-the-loop.md).  What becomes of a connection is what the other workers make of it.
+(docs/decisions/0010-sockets-in-the-loop.md).  What becomes of a connection is what the other workers make of it.
 """
 
 from __future__ import annotations
