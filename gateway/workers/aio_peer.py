@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 _MOST_UNSENT = 1024 * 1024
 """Bytes that wait for the web server to take them, from which on we take nothing from it."""
-
-
 _ROOM = 4 * READ
 """Bytes of a body that wait for the application to take them, from which on the web server has to keep the rest."""
 
