@@ -1,12 +1,14 @@
 """``CGIScript.asgi`` and ``CGIDirectory.asgi``: requests of an ASGI server, answered by programs, in its event loop.
 
-The decisions are those of the WSGI side; no thread waits for a program.  To start one blocks the loop for as long as
-``posix_spawn(3)`` takes, about a millisecond, but where a strategy may have to wait for more than that.
+The decisions are those of the WSGI side; no thread waits for a program.  Threads of the loop's default executor start
+them, at most STARTERS at a time: that blocks for a millisecond, or some hundred where an interpreter has to get warm.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from weakref import WeakKeyDictionary
 
 from gateway.errors import ProtocolError, RequestAborted, ScriptError
 from gateway.exchange import BLOCK
@@ -21,13 +23,18 @@ from gateway.visitor import Door, Visitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import IO
 
     from gateway.environ import Environ
     from gateway.exchange import Spool
     from gateway.limits import Limits
     from gateway.scope import ASGIApplication, Message
+    from gateway.script.execution import Process
     from gateway.script.resolve import Folder, StaticFile
+
+STARTERS = 4
+"""Programs that are being started at the same time: two processors start no more in a second with eight."""
 
 _OF_THE_SERVER = ("extensions", "state")
 """What a scope has beside the request, and a redirected request keeps."""
@@ -39,6 +46,7 @@ class ScriptDoor(Door):
     def __init__(self, host: CGIHost) -> None:
         self._host = host
         self._runs: set[AioRun] = set()
+        self._starters: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         return f"<{self._host!r}.asgi running={len(self._runs)}>"
@@ -89,7 +97,8 @@ class ScriptDoor(Door):
             upload.close()
             raise
         try:
-            process = host.executions.choose(script.path).start(program, stdin=upload.left > 0)
+            start = host.executions.choose(script.path).start
+            process, cancelled = await self._launch(partial(start, program, stdin=upload.left > 0))
         except BaseException:
             host.children.leave()
             upload.close()
@@ -98,7 +107,26 @@ class ScriptDoor(Door):
         run = AioRun(process, answer, upload, timeout=host.timeout, limits=host.limits, ended=self._ended)
         self._runs.add(run)
         host.runs.add(run)
+        if cancelled is not None:
+            await run.end()
+            raise cancelled
         return run
+
+    async def _launch(self, start: Callable[[], Process]) -> tuple[Process, asyncio.CancelledError | None]:
+        """Start a program in a thread.  That cannot be broken off, and so we are cancelled only after it."""
+        loop, cancelled = asyncio.get_running_loop(), None
+        if loop not in self._starters:
+            self._starters[loop] = asyncio.Semaphore(STARTERS)
+        async with self._starters[loop]:
+            starting = loop.run_in_executor(None, start)
+            while not starting.done():
+                try:
+                    await asyncio.wait([starting])
+                except asyncio.CancelledError as error:
+                    cancelled = error
+        if cancelled is not None and starting.exception() is not None:
+            raise cancelled
+        return starting.result(), cancelled
 
     def _ended(self, run: AioRun) -> None:
         self._runs.discard(run)

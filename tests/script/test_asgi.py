@@ -8,17 +8,23 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gateway.errors import ScriptError
 from gateway.limits import Limits
 from gateway.script import CGIDirectory, CGIScript
+from gateway.script.execution.spawn import Spawn
 from tests.asgi_calls import Answer, Request, ask, lifespan, run, until
 from tests.house import ROOT
+from tests.imports import modules_imported
 from tests.script.conftest import Program
 from tests.script.execute import is_gone
+from tests.serving import Serve, WebServer
+
+if TYPE_CHECKING:
+    from gateway.script.execution import Process
 
 pytestmark = pytest.mark.usefixtures("nothing_left_over")
 
@@ -277,6 +283,39 @@ def test_a_task_that_is_cancelled_takes_the_whole_process_group_along(
     run(main())
 
 
+class Slow(Spawn):
+    """Takes its time to start a program, or to say that it cannot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def start(self, program: Any, *, stdin: bool) -> Process:
+        self.begun.set()
+        assert self.go_on.wait(20)
+        return super().start(program, stdin=stdin)
+
+
+@pytest.mark.parametrize("text", [PLAIN + "exec sleep 60", ""], ids=["starts", "cannot be started"])
+def test_a_task_that_is_cancelled_while_its_program_starts_leaves_nothing(program: Program, text: str) -> None:
+    async def main() -> None:
+        request = Request(app)
+        task = request.start()
+        await until(slow.begun.is_set)
+        task.cancel()
+        await asyncio.sleep(0)
+        slow.go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert request.messages == [] and repr(app).endswith("running=0>")
+
+    slow = Slow()
+    path = program(text)
+    path.chmod(0o755 if text else 0o644)
+    app = CGIScript(path, execution=slow).asgi
+    run(main())
+
+
 def test_a_loop_that_ends_takes_its_programs_along(program: Program) -> None:
     async def main() -> int:
         request = Request(CGIScript(program(f"trap '' TERM; {PLAIN} echo $$; while :; do sleep 60; done")).asgi)
@@ -368,6 +407,17 @@ def test_who_waits_for_a_child_and_is_cancelled_takes_no_place(program: Program,
     os.mkfifo(tmp_path / "go")
     app = CGIScript(program(PLAIN + "echo begun; read x < go"), limits=Limits(max_children=1, queue_timeout=15)).asgi
     run(main())
+
+
+@pytest.mark.parametrize("room", ["client", "script"])
+def test_asyncio_is_imported_only_when_it_is_used(room: str) -> None:
+    assert "asyncio" not in modules_imported([sys.executable, "-c", f"import gateway.{room}"])
+
+
+def test_a_worker_of_ours_serves_it(serve: Serve, program: Program) -> None:
+    app = CGIScript(program(PLAIN + 'echo "$REMOTE_USER"')).asgi
+    with WebServer(serve(app)) as web_server:
+        assert web_server.get(REMOTE_USER="kim").body == b"kim\n"
 
 
 @pytest.mark.parametrize("execution", ["spawn", "fork"])
