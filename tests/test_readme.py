@@ -101,7 +101,7 @@ def test_the_cgi_bin_script_serves_a_project_that_is_elsewhere(tmp_path: Path) -
 
 def test_the_other_direction_takes_the_arguments_shown() -> None:
     names: dict[str, object] = {}
-    exec(PROGRAMS[2], names)
+    exec(PROGRAMS[3], names)
     assert repr(names["php"]).startswith("<Client fastcgi://unix:/run/php/php-fpm.sock")
     assert "git-http-backend" in repr(names["git"])
 

@@ -1,4 +1,4 @@
-"""What ``examples/fastapi_app/README.md`` says, done: its CGI program, its command and its lines for nginx."""
+"""What the README says of FastAPI, done: its CGI program, its command and its lines for nginx."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.peers.frontends.processes import running, unused_port
 from tests.peers.frontends.servers import nginx_with
 from tests.requirements import require_module
 
-PAGE = (ROOT / "examples" / "fastapi_app" / "README.md").read_text("utf-8")
+README = (ROOT / "README.md").read_text("utf-8")
+PAGE = README[README.index("## FastAPI on a shared host") : README.index("## fcgi-run is gunicorn")]
 CGI = {
     "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET", "SCRIPT_NAME": "/cgi-bin/app", "PATH_INFO": "/note/x",
     "SERVER_NAME": "site.example", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
