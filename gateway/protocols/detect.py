@@ -30,6 +30,8 @@ WIRE_OF |= {0x00: "uwsgi", 0x01: "fastcgi", 0x12: "ajp"}  # modifier1, version, 
 """The wire that begins with a byte."""
 
 _class_of = cache(connection_class)
+_checked: list[object] = [None]
+"""The options that were tried last: a server makes all its connections with the same."""
 
 _TLS_HANDSHAKE = 0x16
 _HANDSHAKE_FAILURE = b"\x15\x03\x01\x00\x02\x02\x28"
@@ -153,8 +155,10 @@ class Connection:
         self.side = side
         self._limits = limits
         self._options = options or {}
-        for name, given in self._options.items():
-            _class_of(name)(side, **given)  # a wrong option is an error now, not when the first peer comes
+        if options and options is not _checked[0]:
+            for name, given in options.items():
+                _class_of(name)(side, **given)  # a wrong option is an error now, not when the first peer comes
+            _checked[0] = options
         self._wire: Wire | None = None
         self._told: Params = {}  # by a PROXY header, if there was one that tells something
         self._inbox, self._received = b"", 0  # what is not decoded yet, and the number of bytes before it
