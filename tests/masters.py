@@ -16,7 +16,7 @@ from gateway.client import Client
 from tests.house import ROOT
 
 FCGI_RUN = ("-m", "gateway.cli.fcgi_run")
-PATIENCE = 15.0
+PATIENCE = 40.0
 """Seconds after which what a test waits for will not come."""
 
 TELLING = """\

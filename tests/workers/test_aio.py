@@ -379,7 +379,7 @@ def test_bad_bytes_end_their_connection_only(serve: Serve, gate: Gate, log: Log)
 
 def test_who_asks_and_does_not_read_is_hung_up_on(serve: Serve, gate: Gate, log: Log) -> None:
     with WebServer(serve(gate)) as client:
-        client.sock.settimeout(0.05)
+        client.sock.settimeout(PATIENCE)
         with pytest.raises(OSError):
             while True:
                 client.sock.sendall(encode_record(9, 0, b"\x0f\x00FCGI_MPXS_CONNS") * 1000)
