@@ -36,6 +36,7 @@ from gateway.events import (
 from gateway.limits import Limits
 from gateway.protocols.ajp import Connection
 from gateway.protocols.ajp_codes import METHODS, REQUEST_HEADERS, RESPONSE_HEADERS, Payload, decode_request
+from tests.conversation import bytewise, heard, refusal, said
 from tests.corpus_files import Recording, recordings
 from tests.pair import Pair
 from tests.serving import PLAIN, Log, Serve, echo, hello
@@ -102,22 +103,6 @@ GET = forward()
 UPLOAD = forward(CHUNKED)
 
 
-def heard(connection: Connection, *data: bytes) -> list[Event]:
-    """The events of some bytes, fed one piece after the other."""
-    events = []
-    for piece in data:
-        connection.receive_data(piece)
-        events += connection.events()
-    return events
-
-
-def said(connection: Connection, *events: Event) -> bytes:
-    """What goes on the wire when some events are sent."""
-    for event in events:
-        connection.send(event)
-    return b"".join(connection.data_to_send())
-
-
 def application(*data: bytes, **options: Any) -> Connection:
     """The APPLICATION side after some bytes from a web server."""
     connection = Connection(APPLICATION, **options)
@@ -154,13 +139,6 @@ def params_of(data: bytes) -> dict[str, str]:
     (request, *_) = heard(Connection(APPLICATION), data)
     assert isinstance(request, Request)
     return request.params
-
-
-def refusal(connection: Connection, data: bytes) -> RemoteProtocolError:
-    """The error that some bytes raise."""
-    with pytest.raises(RemoteProtocolError) as caught:
-        heard(connection, data)
-    return caught.value
 
 
 # -- recordings
@@ -224,8 +202,7 @@ def test_a_recorded_request_is_understood(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", recordings("ajp13"), ids=repr)
 def test_a_recorded_request_means_the_same_byte_by_byte(recording: Recording) -> None:
-    bytewise = [recording.raw[at : at + 1] for at in range(len(recording.raw))]
-    assert replay(bytewise) == replay(list(packets(recording)))
+    assert replay(bytewise(recording.raw)) == replay(list(packets(recording)))
 
 
 @pytest.mark.parametrize("recording", recordings("ajp13"), ids=repr)
@@ -839,9 +816,7 @@ def test_the_application_refuses(data: bytes, message: str) -> None:
 @pytest.mark.parametrize("data", [case[1] for case in BAD], ids=[case[0] for case in BAD])
 def test_a_fault_is_found_byte_by_byte_as_well(data: bytes) -> None:
     whole = refusal(Connection(APPLICATION), data)
-    with pytest.raises(RemoteProtocolError) as caught:
-        heard(Connection(APPLICATION), *(data[at : at + 1] for at in range(len(data))))
-    assert str(caught.value) == str(whole)
+    assert str(refusal(Connection(APPLICATION), *bytewise(data))) == str(whole)
 
 
 def test_a_chunk_larger_than_what_was_asked_for_is_refused() -> None:

@@ -25,6 +25,7 @@ from gateway.events import (
 )
 from gateway.limits import Limits
 from gateway.protocols.cgi import Connection
+from tests.conversation import heard, heard_to_the_end, said
 from tests.corpus_files import Recording, recordings
 from tests.pair import Pair
 
@@ -45,29 +46,6 @@ def asked(*events: Event) -> Connection:
     for event in (Request({}), *events):
         connection.send(event)
     return connection
-
-
-def heard(connection: Connection, *data: bytes) -> list[Event]:
-    """The events of some bytes, fed one piece after the other."""
-    events = connection.events()
-    for piece in data:
-        connection.receive_data(piece)
-        events += connection.events()
-    return events
-
-
-def heard_to_the_end(connection: Connection, *data: bytes) -> list[Event]:
-    """The events of some bytes and the end of the stream."""
-    events = heard(connection, *data)
-    connection.receive_eof()
-    return events + connection.events()
-
-
-def said(connection: Connection, *events: Event) -> bytes:
-    """What is written when some events are sent."""
-    for event in events:
-        connection.send(event)
-    return b"".join(connection.data_to_send())
 
 
 # -- the application: its request

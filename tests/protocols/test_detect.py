@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigError, LocalProtocolError, RemoteProtocolError
-from gateway.events import APPLICATION, WEB_SERVER, EndOfRequest, EndOfResponse, Event, Request, Response, ResponseBody
+from gateway.events import APPLICATION, WEB_SERVER, EndOfRequest, EndOfResponse, Request, Response, ResponseBody
 from gateway.limits import Limits
 from gateway.protocols import WIRES, connection_class
 from gateway.protocols.detect import WIRE_OF, Connection, decode_proxy
+from tests.conversation import bytewise, heard
 from tests.corpus_files import RECORDINGS, Recording
 
 HTTP = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -46,15 +47,6 @@ def vector(kind: int, value: bytes) -> bytes:
 
 
 TLS = vector(0x20, b"\x01\0\0\0\0" + vector(0x21, b"TLSv1.3"))
-
-
-def heard(connection: Connection, *data: bytes) -> list[Event]:
-    """The events of some bytes, fed one piece after the other."""
-    events = []
-    for piece in data:
-        connection.receive_data(piece)
-        events += connection.events()
-    return events
 
 
 def params_of(data: bytes) -> dict[str, str]:
@@ -91,10 +83,10 @@ ONE_OF_EACH = [
 
 @pytest.mark.parametrize("data", ONE_OF_EACH, ids=lambda data: repr(data[:8]))
 def test_a_request_means_the_same_byte_by_byte(data: bytes) -> None:
-    whole, bytewise = Connection(APPLICATION), Connection(APPLICATION)
+    whole, slowly = Connection(APPLICATION), Connection(APPLICATION)
     heard(whole, data)
-    heard(bytewise, *[data[at : at + 1] for at in range(len(data))])
-    assert repr(bytewise) == repr(whole)
+    heard(slowly, *bytewise(data))
+    assert repr(slowly) == repr(whole)
 
 
 @pytest.mark.parametrize("data", [HTTP, SCGI, FASTCGI, TCP4 + HTTP, v2() + FASTCGI], ids=lambda data: repr(data[:8]))

@@ -30,6 +30,7 @@ from gateway.events import (
 from gateway.head import TOKEN
 from gateway.limits import Limits
 from gateway.protocols.http import Connection, format_date
+from tests.conversation import bytewise, heard, joined, refusal, said
 from tests.corpus_files import RECORDINGS, Recording
 from tests.pair import Pair
 
@@ -42,22 +43,6 @@ EXPECTING = b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-cont
 ASKED = Request({"REQUEST_METHOD": "GET", "REQUEST_URI": "/", "HTTP_HOST": "a"}, 1)
 UPLOAD = Request({"REQUEST_METHOD": "POST", "REQUEST_URI": "/", "HTTP_HOST": "a"}, 1)
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
-
-
-def heard(connection: Connection, *data: bytes) -> list[Event]:
-    """The events of some bytes, fed one piece after the other."""
-    events = []
-    for piece in data:
-        connection.receive_data(piece)
-        events += connection.events()
-    return events
-
-
-def said(connection: Connection, *events: Event) -> bytes:
-    """What goes on the wire when some events are sent."""
-    for event in events:
-        connection.send(event)
-    return b"".join(connection.data_to_send())
 
 
 def application(*data: bytes, **options: object) -> Connection:
@@ -83,25 +68,6 @@ def params_of(request: bytes, **options: object) -> dict[str, str]:
     event = heard(application(**options), request)[0]
     assert isinstance(event, Request)
     return event.params
-
-
-def refusal(connection: Connection, data: bytes) -> RemoteProtocolError:
-    """The error that some bytes raise."""
-    with pytest.raises(RemoteProtocolError) as caught:
-        heard(connection, data)
-    return caught.value
-
-
-def joined(events: list[Event]) -> list[Event]:
-    """Events with each body in one piece."""
-    result: list[Event] = []
-    for event in events:
-        last = result[-1] if result else None
-        if isinstance(event, (RequestBody, ResponseBody)) and type(last) is type(event):
-            last.data += event.data
-        else:
-            result.append(event)
-    return result
 
 
 # -- recordings: what an HTTP client sent to real web servers
@@ -147,8 +113,7 @@ def test_the_environ_of_a_recorded_request_needs_no_advice(recording: Recording)
 
 @pytest.mark.parametrize("recording", ONE_OF_EACH, ids=_name)
 def test_a_recorded_request_means_the_same_byte_by_byte(recording: Recording) -> None:
-    bytewise = [recording.request[at : at + 1] for at in range(len(recording.request))]
-    assert joined(heard(application(), *bytewise)) == joined(heard(application(), recording.request))
+    assert joined(heard(application(), *bytewise(recording.request))) == joined(heard(application(), recording.request))
 
 
 @pytest.mark.parametrize("recording", ONE_OF_EACH, ids=_name)
@@ -708,7 +673,7 @@ def test_a_bad_request_is_refused_and_answered(data: bytes, message: str, status
 def test_a_bad_request_is_refused_byte_by_byte(data: bytes) -> None:
     connection = application()
     with pytest.raises(RemoteProtocolError):
-        heard(connection, *[data[at : at + 1] for at in range(len(data))])
+        heard(connection, *bytewise(data))
 
 
 def test_the_message_tells_where_a_pipelined_request_began() -> None:

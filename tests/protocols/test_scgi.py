@@ -28,7 +28,7 @@ from gateway.events import (
 )
 from gateway.limits import Limits
 from gateway.protocols.scgi import Connection, decode_headers, encode_headers
-from tests.corpus_files import Recording, recordings
+from tests.conversation import heard, heard_to_the_end, joined, refusal, said
 from tests.pair import Pair
 
 TEXT = st.text(st.characters(min_codepoint=1, max_codepoint=255))
@@ -53,29 +53,6 @@ POST = request(b"4")
 POST_PARAMS = {"CONTENT_LENGTH": "4", "SCGI": "1"}
 
 
-def heard(connection: Connection, *data: bytes) -> list[Event]:
-    """The events of some bytes, fed one piece after the other."""
-    events = []
-    for piece in data:
-        connection.receive_data(piece)
-        events += connection.events()
-    return events
-
-
-def heard_to_the_end(connection: Connection, *data: bytes) -> list[Event]:
-    """The events of some bytes and of the end of the connection."""
-    events = heard(connection, *data)
-    connection.receive_eof()
-    return events + connection.events()
-
-
-def said(connection: Connection, *events: Event) -> bytes:
-    """What goes on the wire when some events are sent."""
-    for event in events:
-        connection.send(event)
-    return b"".join(connection.data_to_send())
-
-
 def application(*data: bytes) -> Connection:
     """The APPLICATION side after some bytes from a web server."""
     connection = Connection(APPLICATION)
@@ -88,65 +65,6 @@ def asked(method: str = "GET") -> Connection:
     connection = Connection(WEB_SERVER)
     said(connection, Request({"REQUEST_METHOD": method}), EndOfRequest())
     return connection
-
-
-def refusal(connection: Connection, *data: bytes) -> RemoteProtocolError:
-    """The error that some bytes raise."""
-    with pytest.raises(RemoteProtocolError) as caught:
-        heard(connection, *data)
-    return caught.value
-
-
-# -- recordings
-
-
-def events_of(recording: Recording) -> list[Event]:
-    """What the recorded bytes must mean, from what the recorder wrote down beside them."""
-    params = dict(recording.params)
-    repeated = () if len(params) == len(recording.params) else recording.params
-    body = [RequestBody(recording.stdin)] if recording.stdin else []
-    return [Request(params, repeated=repeated), *body, EndOfRequest()]
-
-
-def joined(events: list[Event]) -> list[Event]:
-    """Events with the body in one piece."""
-    body = b"".join(event.data for event in events if isinstance(event, RequestBody))
-    others = [event for event in events if not isinstance(event, RequestBody)]
-    return [*others[:1], *[RequestBody(body)] * bool(body), *others[1:]]
-
-
-@pytest.mark.parametrize("recording", recordings("scgi"), ids=repr)
-def test_a_recorded_request_is_understood(recording: Recording) -> None:
-    assert heard(Connection(APPLICATION), recording.raw, recording.stdin) == events_of(recording)
-
-
-@pytest.mark.parametrize("recording", recordings("scgi"), ids=repr)
-def test_a_recorded_request_means_the_same_byte_by_byte(recording: Recording) -> None:
-    data = recording.raw + recording.stdin
-    bytewise = [data[at : at + 1] for at in range(len(data))]
-    assert joined(heard(Connection(APPLICATION), *bytewise)) == events_of(recording)
-
-
-@pytest.mark.parametrize("recording", recordings("scgi"), ids=repr)
-def test_a_recorded_request_means_the_same_cut_in_two_anywhere(recording: Recording) -> None:
-    data = recording.raw + recording.stdin
-    for at in range(1, len(data)):
-        events = heard(Connection(APPLICATION), data[:at], data[at:])
-        assert joined(events) == events_of(recording), f"cut at byte {at}"
-
-
-@pytest.mark.parametrize("recording", recordings("scgi"), ids=repr)
-def test_a_recorded_request_that_ends_anywhere_too_early_is_noticed(recording: Recording) -> None:
-    data = recording.raw + recording.stdin
-    for at in range(1, len(data)):
-        connection = Connection(APPLICATION)
-        events = heard(connection, data[:at])
-        try:
-            connection.receive_eof()
-        except RemoteProtocolError:
-            assert events == [], f"cut at byte {at}"
-        else:
-            assert connection.events() == [AbortRequest()], f"cut at byte {at}"
 
 
 # -- headers
@@ -335,8 +253,8 @@ def test_nginx_that_counts_only_the_beginning_of_a_body_is_mended(length: bytes)
     events = heard(application(), request(length, b"HTTP_CONTENT_LENGTH\x004\0") + b"bod", b"y")
     assert joined(events) == [
         Request(POST_PARAMS | {"HTTP_CONTENT_LENGTH": "4"}, repeated=[]),
-        RequestBody(b"body"),
         Repair("content-length"),
+        RequestBody(b"body"),
         EndOfRequest(),
     ]
 

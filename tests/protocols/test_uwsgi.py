@@ -12,10 +12,8 @@ from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolErro
 from gateway.events import (
     APPLICATION,
     WEB_SERVER,
-    AbortRequest,
     EndOfRequest,
     EndOfResponse,
-    Event,
     Request,
     RequestBody,
     Response,
@@ -23,6 +21,7 @@ from gateway.events import (
 )
 from gateway.limits import Limits
 from gateway.protocols.uwsgi import Connection, decode_vars, encode_request
+from tests.conversation import heard, joined, refusal, said
 from tests.corpus_files import Recording, recordings
 from tests.pair import Pair
 
@@ -48,79 +47,7 @@ POST = packet(pair(b"CONTENT_LENGTH", b"4"))
 POST_PARAMS = {"CONTENT_LENGTH": "4"}
 
 
-def heard(connection: Connection, *data: bytes) -> list[Event]:
-    """The events of some bytes, fed one piece after the other."""
-    events = []
-    for piece in data:
-        connection.receive_data(piece)
-        events += connection.events()
-    return events
-
-
-def said(connection: Connection, *events: Event) -> bytes:
-    """What goes on the wire when some events are sent."""
-    for event in events:
-        connection.send(event)
-    return b"".join(connection.data_to_send())
-
-
-def refusal(connection: Connection, data: bytes) -> RemoteProtocolError:
-    """The error that some bytes raise."""
-    with pytest.raises(RemoteProtocolError) as caught:
-        heard(connection, data)
-    return caught.value
-
-
-# -- recordings
-
-
-def events_of(recording: Recording) -> list[Event]:
-    """What the recorded bytes must mean, from what the recorder wrote down beside them."""
-    params = dict(recording.params)
-    repeated = () if len(params) == len(recording.params) else recording.params
-    body = [RequestBody(recording.stdin)] if recording.stdin else []
-    return [Request(params, repeated=repeated), *body, EndOfRequest()]
-
-
-def joined(events: list[Event]) -> list[Event]:
-    """Events with the body in one piece."""
-    body = b"".join(event.data for event in events if isinstance(event, RequestBody))
-    others = [event for event in events if not isinstance(event, RequestBody)]
-    return [*others[:1], *[RequestBody(body)] * bool(body), *others[1:]]
-
-
-@pytest.mark.parametrize("recording", recordings("uwsgi"), ids=repr)
-def test_a_recorded_request_is_understood(recording: Recording) -> None:
-    assert heard(Connection(APPLICATION), recording.raw, recording.stdin) == events_of(recording)
-
-
-@pytest.mark.parametrize("recording", recordings("uwsgi"), ids=repr)
-def test_a_recorded_request_means_the_same_byte_by_byte(recording: Recording) -> None:
-    data = recording.raw + recording.stdin
-    bytewise = [data[at : at + 1] for at in range(len(data))]
-    assert joined(heard(Connection(APPLICATION), *bytewise)) == events_of(recording)
-
-
-@pytest.mark.parametrize("recording", recordings("uwsgi"), ids=repr)
-def test_a_recorded_request_means_the_same_cut_in_two_anywhere(recording: Recording) -> None:
-    data = recording.raw + recording.stdin
-    for at in range(1, len(data)):
-        events = heard(Connection(APPLICATION), data[:at], data[at:])
-        assert joined(events) == events_of(recording), f"cut at byte {at}"
-
-
-@pytest.mark.parametrize("recording", recordings("uwsgi"), ids=repr)
-def test_a_recorded_request_that_ends_anywhere_too_early_is_noticed(recording: Recording) -> None:
-    data = recording.raw + recording.stdin
-    for at in range(1, len(data)):
-        connection = Connection(APPLICATION)
-        events = heard(connection, data[:at])
-        try:
-            connection.receive_eof()
-        except RemoteProtocolError:
-            assert events == [], f"cut at byte {at}"
-        else:
-            assert connection.events() == [AbortRequest()], f"cut at byte {at}"
+# -- recordings: more of them in test_recordings.py
 
 
 @pytest.mark.parametrize("recording", recordings("uwsgi"), ids=repr)
