@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from . import cgi, contenders, goals, hosts, load, memory, report, servers
+from . import asgi, cgi, contenders, goals, hosts, load, memory, report, servers
 
-SECTIONS = {"load": load, "cgi": cgi, "hosts": hosts, "memory": memory}
+SECTIONS = {"load": load, "asgi": asgi, "cgi": cgi, "hosts": hosts, "memory": memory}
 TOOLS = [contenders.NGINX, contenders.WRK]
-PEERS = dict.fromkeys([*(contender.peer for contender in contenders.CONTENDERS), *hosts.PEERS])
+SERVERS = [*contenders.CONTENDERS, *contenders.ASGI_CONTENDERS]
+PEERS = dict.fromkeys([*(contender.peer for contender in SERVERS), *hosts.PEERS])
 
 
 def entries(pattern: str = "") -> Iterator[tuple[str, str]]:

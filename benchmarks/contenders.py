@@ -99,6 +99,9 @@ FLUP = Peer("flup", distribution("flup"), "pip install flup")
 UWSGI = Peer("uWSGI", program("uwsgi", "--version"), "pip install uwsgi")
 GUNICORN = Peer("gunicorn", distribution("gunicorn"), "pip install gunicorn")
 WAITRESS = Peer("waitress", distribution("waitress"), "pip install waitress")
+UVICORN = Peer("uvicorn", distribution("uvicorn"), "pip install 'uvicorn[standard]'")
+HYPERCORN = Peer("hypercorn", distribution("hypercorn"), "pip install hypercorn uvloop")
+DAPHNE = Peer("daphne", distribution("daphne"), "pip install daphne")
 LIBFCGI = Peer("libfcgi", program("pkg-config", "--modversion", "fcgi"), "apt install gcc pkg-config libfcgi-dev")
 
 ONE_WORKER = ("--no-control-socket", "-b", "unix:{socket}", "-w", "1")
@@ -131,6 +134,11 @@ def uwsgi_server(socket_option: str) -> tuple[str, ...]:
 def gunicorn_server(*options: str) -> tuple[str, ...]:
     """One gunicorn worker."""
     return sys.executable, "-m", "gunicorn", "{application}", *ONE_WORKER, *options
+
+
+def asgi_server(module: str, *options: str) -> tuple[str, ...]:
+    """A server of ASGI applications."""
+    return sys.executable, "-m", module, *options, "{application}"
 
 
 def libfcgi_program(threads: int) -> tuple[str, ...]:
@@ -191,3 +199,33 @@ CONTENDERS = [
     Contender("libfcgi in C, kept", LIBFCGI, "fastcgi", libfcgi_program(CONNECTIONS), kept=True),
     Contender("libfcgi in C, unkept", LIBFCGI, "fastcgi", libfcgi_program(1)),
 ]
+
+OURS_ASGI = Contender("gateway ASGI, FastCGI kept", GATEWAY, "fastcgi", gateway_serve(""), kept=True)
+OURS_ASGI_HTTP = Contender("gateway ASGI, HTTP kept", GATEWAY, "proxy", gateway_serve("protocol='http'"), kept=True)
+UVICORN_HTTP = Contender(
+    "uvicorn, HTTP kept",
+    UVICORN,
+    "proxy",
+    asgi_server("uvicorn", "--uds", "{socket}", "--loop", "uvloop", "--http", "httptools", "--log-level", "warning"),
+    kept=True,
+)
+HYPERCORN_HTTP = Contender(
+    "hypercorn, HTTP kept",
+    HYPERCORN,
+    "proxy",
+    asgi_server("hypercorn", "--bind", "unix:{socket}", "--workers", "0", "--worker-class", "uvloop"),
+    kept=True,
+)
+DAPHNE_HTTP = Contender(
+    "daphne, HTTP kept", DAPHNE, "proxy", asgi_server("daphne", "-u", "{socket}", "-v", "0"), kept=True
+)
+
+ASGI_CONTENDERS = [
+    OURS_ASGI,
+    OURS_ASGI_HTTP,
+    Contender("fcgi-run ASGI, FastCGI kept", GATEWAY, "fastcgi", fcgi_run(), kept=True),
+    UVICORN_HTTP,
+    HYPERCORN_HTTP,
+    DAPHNE_HTTP,
+]
+"""Servers of the ASGI application; where uvloop is installed, ours run in its event loop as well."""

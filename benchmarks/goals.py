@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from .cgi import OURS as OURS_ONCE
 from .cgi import WSGIREF
 from .contenders import (
+    DAPHNE_HTTP,
     FLUP_KEPT,
+    HYPERCORN_HTTP,
+    OURS_ASGI,
     OURS_AUTO,
     OURS_AUTO_SCGI,
     OURS_HTTP,
@@ -18,6 +21,7 @@ from .contenders import (
     OURS_SCGI,
     OURS_UNKEPT,
     OURS_UWSGI,
+    UVICORN_HTTP,
     UWSGI_FASTCGI,
     UWSGI_SCGI,
     UWSGI_UWSGI,
@@ -77,6 +81,9 @@ GOALS = [
     Goal("CPU, HTTP kept ÷ waitress", 1.2, cpu_ratio(OURS_HTTP.name, WAITRESS_HTTP.name)),
     Goal("CPU, auto ÷ named wire, FastCGI kept", 1.03, cpu_ratio(OURS_AUTO.name, OURS_KEPT.name)),
     Goal("CPU, auto ÷ named wire, SCGI", 1.03, cpu_ratio(OURS_AUTO_SCGI.name, OURS_SCGI.name)),
+    Goal("CPU, ASGI, FastCGI kept ÷ uvicorn", 1.5, cpu_ratio(OURS_ASGI.name, UVICORN_HTTP.name)),
+    Goal("CPU, ASGI, FastCGI kept ÷ hypercorn", 0.35, cpu_ratio(OURS_ASGI.name, HYPERCORN_HTTP.name)),
+    Goal("CPU, ASGI, FastCGI kept ÷ daphne", 0.35, cpu_ratio(OURS_ASGI.name, DAPHNE_HTTP.name)),
     Goal("CGI script − python -c pass, ms", 1.5, lambda look: look(f"{PYTHON}: {OURS_ONCE}", "over_pass")),
     Goal(f"CGI script ÷ {WSGIREF}", 0.75, lambda look: look(f"{PYTHON}: {OURS_ONCE}", "vs_wsgiref")),
     Goal("fork worker, ms a request", 1.5, lambda look: look("a request to a fork worker", "median")),

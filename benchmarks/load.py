@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, mode
 
@@ -14,27 +14,14 @@ from .report import Column, Section
 from .servers import Stage, answers_hello, behind_nginx
 
 NAMES = [contender.name for contender in CONTENDERS]
-REFERENCES = {"vs_uwsgi": UWSGI_FASTCGI.name, "vs_flup": FLUP_KEPT.name}
+REFERENCES = {"uWSGI": UWSGI_FASTCGI, "flup": FLUP_KEPT}
+"""Whom the others are compared with, by the heading of the comparison."""
 WARM_UP = 1.0
 """Seconds of load before the first round, or as long as a round where that is shorter."""
 CLOSING_TIME = 0.1
 """Seconds in which a server that does not keep connections closes one."""
 
 TITLE = f"A hello-world application behind nginx, {CONNECTIONS} connections"
-COLUMNS = [
-    Column("req/s", "throughput", "{:,.0f}"),
-    Column("p50 ms", "p50", "{:.2f}"),
-    Column("p99 ms", "p99", "{:.2f}"),
-    Column("CPU µs/req", "cpu", "{:.1f}"),
-    Column("× uWSGI", "vs_uwsgi", "{:.2f}"),
-    Column("× flup", "vs_flup", "{:.2f}"),
-    Column("kept", "kept", "{}"),
-]
-NOTE = (
-    "CPU is user + system time of the server's whole process tree for each request served; the two × columns divide it "
-    f"by that of {UWSGI_FASTCGI.name!r} and {FLUP_KEPT.name!r}. "
-    "Kept tells whether nginx's connection to the server was seen to stay open after a request."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +35,27 @@ class Round:
 def run(names: Collection[str], *, seconds: float, rounds: int, progress: Callable[[str], None]) -> Section:
     """Measure the contenders called `names`."""
     chosen = [contender for contender in CONTENDERS if contender.name in names]
+    application = "benchmarks.hello:application"
+    results = race(chosen, application=application, seconds=seconds, rounds=rounds, progress=progress)
+    return compared("load", TITLE, results, references=REFERENCES)
+
+
+def race(
+    chosen: Sequence[Contender], *, application: str, seconds: float, rounds: int, progress: Callable[[str], None]
+) -> list[Result]:
+    """Measure contenders that all serve `application`."""
     present = [contender for contender in chosen if contender.peer.version() is not None]
-    progress(f"load: starting {len(present)} servers")
-    with behind_nginx(present, application="benchmarks.hello:application") as stage:
+    progress(f"starting {len(present)} servers")
+    with behind_nginx(present, application=application) as stage:
         working = [contender for contender in stage.pids if answers_hello(stage, contender)]
         kept = {contender for contender in working if keeps(stage, contender)}
         for contender in working:
-            progress(f"load: warming up {contender.name}")
+            progress(f"warming up {contender.name}")
             drive(stage.url(contender), seconds=min(seconds, WARM_UP))
         measured: dict[Contender, list[Round]] = {contender: [] for contender in working}
         for number in range(rounds):
             for contender in working:
-                progress(f"load: round {number + 1} of {rounds}, {contender.name}")
+                progress(f"round {number + 1} of {rounds}, {contender.name}")
                 url, pid = stage.url(contender), stage.pids[contender]
                 measured[contender].append(measure_round(url, pid=pid, seconds=seconds))
     results = []
@@ -71,8 +67,7 @@ def run(names: Collection[str], *, seconds: float, rounds: int, progress: Callab
         else:
             results.append(summarize(contender.name, measured[contender]))
             results[-1].figures["kept"] = "yes" if contender in kept else "no"
-    compare(results)
-    return Section("load", TITLE, COLUMNS, results, NOTE)
+    return results
 
 
 def measure_round(url: str, *, pid: int, seconds: float) -> Round:
@@ -112,10 +107,24 @@ def summarize(name: str, rounds: list[Round]) -> Result:
     return Result(name, remark=remark, figures=figures)
 
 
-def compare(results: list[Result]) -> None:
-    """Add the ratios of CPU time to the reference contenders, as far as these were measured."""
+def compared(key: str, title: str, results: list[Result], *, references: Mapping[str, Contender]) -> Section:
+    """Return the table, with the ratios of CPU time to the reference contenders, as far as these were measured."""
     cpu = {result.name: float(result.figures["cpu"]) for result in results if "cpu" in result.figures}
     for result in results:
-        for key, reference in REFERENCES.items():
-            if result.name in cpu and cpu.get(reference):
-                result.figures[key] = cpu[result.name] / cpu[reference]
+        for heading, reference in references.items():
+            if result.name in cpu and cpu.get(reference.name):
+                result.figures[f"vs_{heading.lower()}"] = cpu[result.name] / cpu[reference.name]
+    columns = [
+        Column("req/s", "throughput", "{:,.0f}"),
+        Column("p50 ms", "p50", "{:.2f}"),
+        Column("p99 ms", "p99", "{:.2f}"),
+        Column("CPU µs/req", "cpu", "{:.1f}"),
+        *(Column(f"× {heading}", f"vs_{heading.lower()}", "{:.2f}") for heading in references),
+        Column("kept", "kept", "{}"),
+    ]
+    note = (
+        "CPU is user + system time of the server's whole process tree for each request served; the × columns divide "
+        f"it by that of {', '.join(repr(reference.name) for reference in references.values())}. "
+        "Kept tells whether nginx's connection to the server was seen to stay open after a request."
+    )
+    return Section(key, title, columns, results, note)
