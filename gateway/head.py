@@ -117,6 +117,22 @@ def is_status(status: str) -> bool:
     return len(code) == 3 and code.isascii() and code.isdecimal() and "100" <= code and status[3:4] in ("", " ")
 
 
+_statuses: dict[int, str] = {}
+
+
+def with_reason(code: int) -> str:
+    """The status with the reason that HTTP has for it: PEP 3333 wants one, and many leave it out.
+
+    >>> with_reason(404), with_reason(299)
+    ('404 Not Found', '299 Unknown')
+    """
+    if not _statuses:
+        from http import HTTPStatus  # a CGI program that states its reasons does not pay for this import
+
+        _statuses.update((known.value, f"{known.value} {known.phrase}") for known in HTTPStatus)
+    return _statuses.get(code) or f"{code:d} Unknown"
+
+
 def parse_head(head: bytes) -> tuple[str | None, Headers]:
     r"""Status (None if the head states none) and headers of a head without its blank line.
 

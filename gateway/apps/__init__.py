@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from mmap import mmap
     from typing import Any, TypeAlias
 
-    from gateway.apps.asgi import ASGIApplication
     from gateway.apps.wsgi import WSGIApplication
     from gateway.environ import Environ
     from gateway.exchange import Exchange, Log
+    from gateway.scope import ASGIApplication
 
     Application: TypeAlias = WSGIApplication | ASGIApplication
 

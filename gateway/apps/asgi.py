@@ -8,26 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from http import HTTPStatus
 
 from gateway.apps import TOO_LARGE, Runner, is_double_callable
 from gateway.errors import ApplicationError, RemoteProtocolError, RequestAborted
 from gateway.events import FILTER
+from gateway.head import with_reason
 from gateway.scope import build_scope, wants_websocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
-    from typing import Any, Protocol, TypeAlias
+    from collections.abc import Callable
+    from typing import Any, Protocol
 
     from gateway.environ import Environ
     from gateway.exchange import Exchange
-    from gateway.scope import Scope
-
-    Message: TypeAlias = MutableMapping[str, Any]
-    Receive: TypeAlias = Callable[[], Awaitable[Message]]
-    Send: TypeAlias = Callable[[Message], Awaitable[None]]
-    ASGIApplication: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+    from gateway.scope import ASGIApplication, Message, Receive, Scope, Send
 
     class Line(Protocol):
         """What a worker lends a call, beside the peer of its exchange, whose ``push()`` must not wait."""
@@ -49,7 +44,6 @@ if TYPE_CHECKING:
             """The application is done."""
 
 
-_REASONS = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus if status >= 200}
 _OF_EXTENSIONS = frozenset(f"http.response.{name}" for name in ("trailers", "early_hint", "push", "debug"))
 """Messages of extensions that we do not announce, and that a response is whole without."""
 _GAVE_UP = "the web server gave the request up"
@@ -241,12 +235,9 @@ class Call:
 
 def _status(message: Message) -> str:
     status = message.get("status")
-    reason = _REASONS.get(status)  # type: ignore[arg-type]
-    if reason is not None:
-        return reason
     if not isinstance(status, int) or not 200 <= status <= 999:
         raise ApplicationError(f"status is {status!r:.60}, not a number from 200 to 999 (ASGI)")
-    return str(status)
+    return with_reason(status)
 
 
 def _headers(message: Message) -> list[tuple[str, str]]:

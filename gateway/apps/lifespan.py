@@ -14,8 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gateway.apps.asgi import ASGIApplication, Message
     from gateway.exchange import Log
+    from gateway.scope import ASGIApplication, Message
 
 _ANSWERS = {
     "lifespan.startup.complete": "startup", "lifespan.startup.failed": "startup",

@@ -12,7 +12,7 @@ from gateway.client.visit import visit
 from gateway.environ import build_params, decode_path, encode_path, is_under, redirected
 from gateway.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
 from gateway.events import WEB_SERVER, Ping, Pong
-from gateway.head import HOP_BY_HOP
+from gateway.head import HOP_BY_HOP, with_reason
 from gateway.limits import Limits
 from gateway.protocols import connection_factory
 
@@ -221,7 +221,7 @@ class Client:
 
     def head(self, response: Response) -> tuple[str, Headers]:
         """Status and headers of a response, as a WSGI server wants them."""
-        status = response.status if response.status[4:] else _with_reason(response.status)
+        status = response.status if response.status[4:] else with_reason(int(response.status[:3]))
         return status, [pair for pair in response.headers if pair[0].lower() not in HOP_BY_HOP]
 
     def refuse(self, environ: Environ, error: ProtocolError) -> tuple[str, Headers, bytes]:
@@ -285,15 +285,6 @@ class Client:
         result = self(environ, lambda *status_and_headers: head.append(status_and_headers))
         content = b"".join(result)  # all of it is read, or it has raised: there is nothing left to close
         return (*head[0], content)
-
-
-def _with_reason(status: str) -> str:
-    """PEP 3333 wants a reason; HTTP does not (RFC 9112 §4), and Tomcat gives none."""
-    from http import HTTPStatus  # only who calls such a server pays for this import
-
-    code = status[:3]
-    reasons = {str(known.value): known.phrase for known in HTTPStatus}
-    return f"{code} {reasons.get(code, 'Unknown')}"
 
 
 def _name_script(params: Params, path: str, *, root: str, index: str) -> None:

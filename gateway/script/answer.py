@@ -6,11 +6,10 @@ Who moves the pipes, blocking or in an event loop, feeds this and asks it; what 
 from __future__ import annotations
 
 import os
-from http import HTTPStatus
 
 from gateway.errors import LimitExceeded, ProtocolError, RemoteProtocolError, ScriptError
 from gateway.events import WEB_SERVER, Request, Response, ResponseBody
-from gateway.head import HOP_BY_HOP, inspect_headers
+from gateway.head import HOP_BY_HOP, inspect_headers, with_reason
 from gateway.protocols import connection_class
 from gateway.script.diagnosis import Patient
 from gateway.script.faults import NOT_STARTED, describe_exit, diagnose, explain_import, explain_line_ends, log
@@ -26,7 +25,6 @@ STDERR_TAIL = 4096
 """Bytes of stderr kept for ScriptError; a longer line is reported in pieces."""
 
 _Connection = connection_class("cgi")
-_REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Answer:
@@ -76,7 +74,7 @@ class Answer:
         if code < "200":
             raise RemoteProtocolError(f"its status {response.status!r} is no final answer: let it begin with that")
         if not reason.strip():  # legal in RFC 3875 §6.3.3, not in PEP 3333
-            response.status = f"{code} {_REASONS.get(int(code), 'Unknown')}"
+            response.status = with_reason(int(code))
         if code in ("204", "304"):
             self.wanted = False
         self.head = response

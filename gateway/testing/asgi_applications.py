@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from gateway.apps.asgi import ASGIApplication, Receive, Send
     from gateway.apps.wsgi import WSGIApplication
     from gateway.events import Headers
-    from gateway.scope import Scope
+    from gateway.scope import ASGIApplication, Receive, Scope, Send
 
 
 class _Gone(Exception):

@@ -299,8 +299,8 @@ def test_a_response_has_status_headers_and_body(serve: Serve) -> None:
     assert response[:3] == ("404 Not Found", [("x-a", "1"), ("x-a", "J\xf6"), ("Content-Length", "2")], b"no")
 
 
-def test_a_status_without_a_name_is_sent_as_it_is(serve: Serve) -> None:
-    assert answer(serve, sends(start(299), body())).status == "299"
+def test_a_status_without_a_name_is_sent_as_unknown(serve: Serve) -> None:
+    assert answer(serve, sends(start(299), body())).status == "299 Unknown"
 
 
 def test_headers_may_come_from_any_iterable(serve: Serve) -> None:
