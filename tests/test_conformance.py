@@ -19,9 +19,9 @@ from gateway.testing import ConnectionPair, conformance, serve_in_process, wire_
 from gateway.testing.applications import closes, gives
 from gateway.testing.conformance import (
     CONFORMANCE,
+    asgi_application,
     cases_for,
     make_application,
-    make_asgi_application,
     run_conformance,
 )
 from tests.house import ROOT
@@ -58,7 +58,7 @@ def test_a_worker_that_recognises_the_wire_conforms(serve: Serve, wire: str, wor
 @pytest.mark.parametrize("worker", ["aio", "fork"])
 @pytest.mark.parametrize("wire", SPOKEN)
 def test_a_worker_conforms_with_asgi_applications(serve: Serve, wire: str, worker: str) -> None:
-    server = serve(make_asgi_application(), protocol=wire, **WORKERS[worker])
+    server = serve(asgi_application, protocol=wire, **WORKERS[worker])
     with Client(server.url) as client:
         run_conformance(client, cases_for(wire, interface="asgi"))
 

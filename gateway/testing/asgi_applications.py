@@ -28,6 +28,8 @@ def as_asgi(app: WSGIApplication) -> ASGIApplication:
     """
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"{scope['type']} is not asked of this application")
         environ = environ_from_scope(scope)
         environ["wsgi.input"], environ["wsgi.errors"] = io.BytesIO(await _body(receive)), sys.stderr
         response = _Response(send)

@@ -30,11 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from typing import Any, TypeAlias
 
-    from gateway.apps.asgi import ASGIApplication, Receive, Send
     from gateway.apps.wsgi import WSGIApplication
     from gateway.environ import Environ
     from gateway.events import Headers
-    from gateway.scope import Scope
 
     Check: TypeAlias = "Callable[[Answer], None]"
 
@@ -339,24 +337,7 @@ def make_application(*middleware: Callable[[Any], Any]) -> WSGIApplication:
 application = make_application()
 """What the server under test serves."""
 
-
-def make_asgi_application() -> ASGIApplication:
-    """The application that the cases of ASGI ask: see :func:`cases_for`."""
-    apps: dict[bytes, Any] = {}
-    for case in CONFORMANCE:
-        checked: Any = case.app
-        checked = validator(checked)
-        apps[case.name.encode()] = as_asgi(checked)
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise NotImplementedError(f"{scope['type']} is not asked of this application")
-        await apps[dict(scope["headers"])[b"x-case"]](scope, receive, send)
-
-    return application
-
-
-asgi_application = make_asgi_application()
+asgi_application = as_asgi(application)
 """What the server of ASGI applications under test serves."""
 
 
