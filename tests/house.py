@@ -36,7 +36,8 @@ ARROWS = {
     "client": "protocols exchange head address visitor",
     "script": "protocols exchange head address visitor",
     "testing": "entry client",
-    "cli": "entry prefork client script loader",
+    "measure": "prefork client script entry loader",
+    "cli": "entry prefork client script loader measure",
     "__main__": "cli",
     "__init__": "entry prefork client script",  # its lazy public names
 }

@@ -1,0 +1,224 @@
+"""The process models to compare, a table; and what starts one for real, as a process tree of its own.
+
+A CGI program needs no server: :class:`gateway.CGIScript` starts it.  All else is a server that somebody could deploy,
+which :class:`gateway.Client` asks by its wire: ours is ``fcgi-run``, others are in :mod:`gateway.measure.peers`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.address import Address, bound_address, connect, listen
+from gateway.client import Client
+from gateway.errors import ConfigError
+from gateway.measure.target import MODULE, Target, host, inherited
+from gateway.script.faults import describe_exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import NoReturn
+
+    from gateway.script.host import CGIHost
+
+START_TIMEOUT = 30.0
+"""Seconds in which a server must take connections."""
+STOP_TIMEOUT = 5.0
+"""Seconds that a server has to end."""
+KEPT = 64
+"""Idle connections that are kept to a server: one for each visitor, so that nobody connects twice."""
+LAST_WORDS = 2000
+"""Characters of what a server said that an error message shows."""
+
+_FCGI_RUN = (
+    *("{python}", "-c", "from gateway.cli.fcgi_run import main; main()", "{place}/{module}.py:application"),
+    *("-c", "{place}/server.conf", "-b", "unix:{place}/socket", "--graceful-timeout", "1"),
+)
+_GUNICORN_CONF = "control_socket_disable = True  # which not every gunicorn knows\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One row: a way to serve.
+
+    ``command`` starts the server; there is none if each request starts a program.  In it and in ``configuration``, the
+    text of its {place}/server.conf, stand {place}, {module}, {script}, {python}, {port}, {processes} and {threads}.
+    It listens at the unix socket {place}/socket, or with ``tcp`` at {port} of 127.0.0.1, and speaks ``wire``.
+
+    ``kinds`` are those of the targets that it serves; ``execution`` is how it runs CGI programs in Python.  ``kept``
+    are the connections that it can leave open, ``params`` what its wire wants beside the request.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...] = ()
+    wire: str = "fastcgi"
+    kinds: tuple[str, ...] = ("wsgi", "asgi")
+    execution: str = "spawn"
+    configuration: str = _GUNICORN_CONF
+    tcp: bool = False
+    kept: int = KEPT
+    params: tuple[tuple[str, str], ...] = ()
+    reaps: bool = True
+    """Does it wait for its children?  The kernel adds the CPU time of others to nobody's."""
+
+
+def _ours(name: str, title: str, *options: str, **fields: object) -> Model:
+    return Model(name, title, (*_FCGI_RUN, *options), **fields)  # type: ignore[arg-type]
+
+
+def _wire(name: str, title: str) -> Model:
+    return _ours(name, f"{title}, one worker", "-w", "1", "--protocol", name, wire=name)
+
+
+MODELS = {
+    model.name: model
+    for model in (
+        Model("cgi", "CGI: a process for each request", wire="", kinds=("wsgi", "asgi", "python", "program")),
+        _ours("fork", "fork: a warm process forks for each request", "-w", "1", "--worker-model", "fork",
+              kinds=("wsgi", "asgi", "python"), execution="fork"),
+        _ours("fastcgi", "FastCGI, one worker", "-w", "1"),
+        _ours("processes", "FastCGI, {processes} workers", "-w", "{processes}"),
+        _ours("threads", "FastCGI, one worker of {threads} threads", "-w", "1", "--worker-model", "threads",
+              "--threads", "{threads}", kinds=("wsgi",)),
+        _ours("aio", "FastCGI, one worker with asyncio", "-w", "1", "--worker-model", "aio",
+              "--threads", "{threads}"),
+        _ours("cgi-bin", "FastCGI, whose worker starts CGI programs", "-w", "1", "--threads", "{threads}",
+              kinds=("python", "program")),
+        _ours("inprocess", "FastCGI, whose worker runs Python scripts in itself", "-w", "1",
+              kinds=("python",), execution="inprocess"),
+        _wire("scgi", "SCGI"),
+        _wire("uwsgi", "uwsgi"),
+        _wire("ajp", "AJP"),
+        _wire("http", "HTTP"),
+    )
+}  # fmt: skip
+"""Ours by their names, in the order of a telling."""
+
+
+class Running:
+    """A model that serves a target, until :meth:`stop`.
+
+    ``application`` is the WSGI application to ask; ``pid`` the root of the process tree, None where each request starts
+    a process of ours; ``began`` when it was started, by the monotonic clock.
+    """
+
+    def __init__(
+        self, model: Model, application: Client | CGIHost, *, title: str, began: float,
+        process: subprocess.Popen[bytes] | None = None, log: Path | None = None,
+    ) -> None:  # fmt: skip
+        self.model = model
+        self.application = application
+        self.title = title
+        self.began = began
+        self.pid = None if process is None else process.pid
+        self._process = process
+        self._log = log
+
+    def __repr__(self) -> str:
+        return f"<Running {self.model.name} pid={self.pid} {self.application!r}>"
+
+    def said(self) -> str:
+        """The last that it wrote to stdout and stderr; a program that a request starts writes to ``wsgi.errors``."""
+        return self._log.read_text("utf-8", "backslashreplace")[-LAST_WORDS:].strip() if self._log else ""
+
+    def wait(self) -> None:
+        """Return once it takes connections.  Raises ConfigError if it does not come to that."""
+        if self._process is None or not isinstance(self.application, Client):
+            return
+        while not _listens(self.application.address):
+            if self._process.poll() is not None:
+                self._fail(describe_exit(self._process.returncode))
+            if time.monotonic() > self.began + START_TIMEOUT:
+                self._fail(f"takes no connections after {START_TIMEOUT:g} s")
+            time.sleep(0.005)
+
+    def _fail(self, fate: str) -> NoReturn:
+        raise ConfigError(f"{self.title}: it {fate}. Mend what it says, or leave {self.model.name} out:\n{self.said()}")
+
+    def stop(self) -> None:
+        """End it, and all that it has started."""
+        self.application.close()
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            pass  # it has had its time
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # nothing is left, as it should be
+        process.wait()
+
+
+@contextmanager
+def running(
+    model: Model, target: Target, *, environment: Mapping[str, str] | None = None, processes: int = 2, threads: int = 8
+) -> Iterator[Running]:
+    """Start a model; the block begins once it takes connections, and at its end nothing is left.
+
+    ``environment`` is added to ours.  Raises ConfigError if it does not start, with its last words.
+    """
+    if target.kind not in model.kinds:
+        raise ConfigError(f"{model.name} cannot serve {target.name}; it serves {' and '.join(model.kinds)}")
+    with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
+        place = Path(folder)
+        values: dict[str, object] = {
+            "place": folder, "module": MODULE, "script": target.write(place, execution=model.execution),
+            "python": sys.executable, "prefix": sys.prefix, "port": _unused_port() if model.tcp else 0,
+            "processes": processes, "threads": threads,
+        }  # fmt: skip
+        start = _start if model.command else _start_nothing
+        started = start(model, values, folder=target.folder, environment=environment or {})
+        try:
+            started.wait()
+            yield started
+        finally:
+            started.stop()
+
+
+def _start_nothing(
+    model: Model, values: Mapping[str, object], *, folder: str, environment: Mapping[str, str]
+) -> Running:  # fmt: skip
+    programs = host(str(values["script"]), environment=environment)
+    return Running(model, programs, title=model.title, began=time.monotonic())
+
+
+def _start(model: Model, values: Mapping[str, object], *, folder: str, environment: Mapping[str, str]) -> Running:
+    place = Path(str(values["place"]))
+    (place / "server.conf").write_text(model.configuration.format(**values), "utf-8")
+    listens = f"127.0.0.1:{values['port']}" if model.tcp else f"unix:{place}/socket"
+    params = {name: value.format(**values) for name, value in model.params}
+    client = Client(f"{model.wire}://{listens}", pool_size=model.kept, params=params)
+    log = place / "log"
+    began = time.monotonic()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [word.format(**values) for word in model.command], cwd=folder, env={**inherited(), **environment},
+            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+    return Running(model, client, title=model.title.format(**values), began=began, process=process, log=log)
+
+
+def _listens(address: Address) -> bool:
+    try:
+        connect(address, timeout=1.0).close()
+    except OSError:
+        return False
+    return True
+
+
+def _unused_port() -> int:
+    with listen(Address(host="127.0.0.1")) as listener:
+        return bound_address(listener).port
