@@ -40,6 +40,10 @@ if TYPE_CHECKING:
         @property
         def app(self) -> Callable[..., Iterable[bytes]]: ...
 
+        @property
+        def pid(self) -> int | None:
+            """The process that stays; None if there is none."""
+
         def prepare(self, record: Record) -> None:
             """See that somebody is there to answer.  Raises ConfigError."""
 
@@ -96,6 +100,8 @@ class _NotedProcess:
 class Programs:
     """CGI: a process for each request."""
 
+    pid = None
+
     def __init__(self, target: str, *, interface: str, ear: Ear) -> None:
         self._ear = ear
         self.app = CGIScript(
@@ -127,6 +133,11 @@ class Worker:
         self._listener = listen(Address(path=os.path.join(ear.folder, "socket")))
         url = str(bound_address(self._listener, protocol="fastcgi" if model == "fork" else model))
         self.app = Client(url, tap=tap)
+
+    @property
+    def pid(self) -> int | None:
+        """The process that runs now, if it was started."""
+        return None if self._process is None else self._process.pid
 
     def prepare(self, record: Record) -> None:
         """Start the process unless it runs, and wait until it is ready."""
@@ -232,6 +243,11 @@ class Measured:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The root of the process tree that serves; None where each request starts its own."""
+        return self._served_by.pid
 
     def close(self) -> None:
         """End what serves."""
