@@ -50,9 +50,10 @@ class Notes:
 
     # -- of the process
 
-    def loaded(self) -> None:
-        """The application is there."""
+    def loaded(self, request: str = "") -> None:
+        """The application is there: tell it now, should it be all that is told; ``request`` is what waits for it."""
         self._own["loaded"] = monotonic_ns()
+        self.tell(request=request, pid=os.getpid(), moments=self._own)
 
     def accepted(self, fd: int) -> None:
         """accept(2) has returned this descriptor."""
@@ -230,8 +231,10 @@ def _serve_once(target: str, interface: str, notes: Notes) -> int:
     except BaseException as error:
         print(explain(target, error), file=sys.stderr)
         return 3
-    notes.loaded()
     interface = interface_of(app, named=interface)
+    if interface == "asgi":
+        import gateway.apps.solo  # noqa: F401  # which run_once() would import while the request waits
+    notes.loaded(os.environ.get(REQUEST_ID, ""))
     try:
         return 0 if run_once(observe(app, notes, interface=interface), interface=interface) else 1
     finally:
@@ -272,6 +275,5 @@ def _serve(model: str, target: str, interface: str, notes: Notes, descriptor: st
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who measures hears of it, and ends us
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     notes.loaded()
-    notes.tell(said=os.getpid())
     _observed(worker, notes).run()
     return 0

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 2.0
 """Seconds in which a process that has answered tells of it."""
+_END = -1
 _LOOK = 0.05
 """Seconds between two looks at whether a process that is waited for still lives."""
 
@@ -51,14 +52,15 @@ class Ear:
         self._fd = os.open(path, os.O_RDWR)  # both ends: then it has no end, whoever comes and goes
         self._records: dict[str, Record] = {}
         self._numbers = itertools.count(1)
-        self._said: set[object] = set()
+        self._ready: dict[int, dict[str, int]] = {}
+        self._mark = 0
         self._news = threading.Condition()
         self._thread = threading.Thread(target=self._listen, name="gateway-phases", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Listen no more."""
-        self._say(said=None)
+        self._say(mark=_END)
         self._thread.join()
         os.close(self._fd)
         self._directory.cleanup()
@@ -96,36 +98,39 @@ class Ear:
                     return condition()
         return True
 
+    def is_ready(self, pid: int) -> bool:
+        """Has a process told that it can serve whoever comes?"""
+        return pid in self._ready
+
+    def note_start(self, pid: int, record: Record) -> None:
+        """It was started for this request."""
+        record.moments.update(self._ready[pid])
+
     def catch_up(self) -> None:
         """Wait until all is heard that was told so far, by whomever."""
-        mark = f"mark {next(self._numbers)}"
-        self._say(said=mark)
-        self.wait(lambda: self.has_heard(mark), PATIENCE, alive=lambda: True)
-        self._said.discard(mark)
+        mark = next(self._numbers)
+        self._say(mark=mark)
+        self.wait(lambda: self._mark >= mark, PATIENCE, alive=lambda: True)
 
-    def has_heard(self, said: object) -> bool:
-        """Did anybody say this, beside what is told of requests?"""
-        return said in self._said
-
-    def _say(self, **values: object) -> None:
-        os.write(self._fd, f"{values}\n".encode())
+    def _say(self, *, mark: int) -> None:
+        os.write(self._fd, f"{mark}\n".encode())
 
     def _listen(self) -> None:
         with open(self._fd, "rb", closefd=False) as file:
             for line in file:
                 told = literal_eval(line.decode())
                 with self._news:
-                    if "said" not in told:
-                        self._take(**told)
-                    elif told["said"] is None:
+                    if told == _END:
                         return
+                    if isinstance(told, int):
+                        self._mark = told
                     else:
-                        self._said.add(told["said"])
+                        self._take(**told)
                     self._news.notify_all()
 
     def _take(self, *, request: str, moments: dict[str, int], pid: int, served: int = 0, born: int = 0) -> None:
-        record = self._records.get(request)
-        if record is not None:
+        if not request:
+            self._ready[pid] = moments
+        elif (record := self._records.get(request)) is not None:
             record.moments.update(moments)
-            record.pid, record.served = pid, served or record.served
-            record.born = born or record.born
+            record.pid, record.served, record.born = pid, served or record.served, born or record.born

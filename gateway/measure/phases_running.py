@@ -143,10 +143,11 @@ class Worker:
         """Start the process unless it runs, and wait until it is ready."""
         with self._lock:
             if self._process is None or not self._alive():
-                self._start(record)
+                self._process = self._start(record)
+            record.pid = self._process.pid
         record.note("connecting")
 
-    def _start(self, record: Record) -> None:
+    def _start(self, record: Record) -> subprocess.Popen[bytes]:
         fd = self._listener.fileno()
         record.note("spawning")
         process = self._process = subprocess.Popen(
@@ -154,10 +155,12 @@ class Worker:
             env=inherited() | {FOLDER: self._ear.folder}, stdin=subprocess.DEVNULL, stdout=2,
         )  # fmt: skip
         record.note("spawned")
-        if not self._ear.wait(lambda: self._ear.has_heard(process.pid), START_WITHIN, alive=self._alive):
+        if not self._ear.wait(lambda: self._ear.is_ready(process.pid), START_WITHIN, alive=self._alive):
             ended = process.poll()
             how = f"was not ready after {START_WITHIN:g} s" if ended is None else describe_exit(ended)
             raise ConfigError(f"{self._model}: the process {how}, and serves nothing; look at what it said above")
+        self._ear.note_start(process.pid, record)
+        return process
 
     def _alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
