@@ -12,6 +12,7 @@ COMMANDS = {
     "doctor": ("gateway.cli.doctor", "Say what is wrong with CGI scripts or a server, and what mends it."),
     "call": ("gateway.cli.call", "Ask a server by its wire, as curl does by HTTP."),
     "ping": ("gateway.cli.ping", "Tell whether a server answers, for health checks."),
+    "trace": ("gateway.cli.trace", "Show what happens to one request, under each process model."),
     "decode": ("gateway.cli.decode", "Annotate every byte of a captured stream."),
 }
 """A command's name, the module whose ``command`` it is, and its line in the help, for which nothing is loaded."""

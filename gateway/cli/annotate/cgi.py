@@ -1,8 +1,12 @@
-"""A response head and what follows it (RFC 3875 §6), as FastCGI, SCGI and uwsgi carry it; bytes as text to be shown."""
+"""CGI (RFC 3875): an environment, and a response head with what follows it (§6), as FastCGI, SCGI and uwsgi carry it.
+
+Also bytes as text to be shown.
+"""
 
 from __future__ import annotations
 
 from gateway.cli.annotate import BODY, FRAME, NAME, TYPE, VALUE, Lines, Stream
+from gateway.events import APPLICATION, Side
 from gateway.exchange import BLOCK
 from gateway.head import parse_head
 
@@ -15,6 +19,21 @@ def readable(data: bytes) -> str:
     """
     text = data.decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def annotate(stream: Stream, side: Side) -> Lines[None]:
+    """What ``side`` says: a program's stdout, or its environment as execve(2) takes it, NUL after each variable."""
+    if side is APPLICATION:
+        yield from response(stream)
+        return
+    while (yield from stream.more()):
+        name = (yield from stream.until(b"="))[:-1]
+        stream.mark(NAME, f"{readable(name)} =", size=len(name))
+        stream.mark(FRAME)
+        value = (yield from stream.until(b"\0"))[:-1]
+        stream.mark(VALUE, readable(value), size=len(value))
+        stream.mark(FRAME)
+        yield stream.line()
 
 
 def response(stream: Stream) -> Lines[None]:
