@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from gateway.script.host import CGIHost
 
+KINDS = ("wsgi", "asgi", "python", "program")
+"""Of targets, as :class:`gateway.measure.target.Target` has them."""
 START_TIMEOUT = 30.0
 """Seconds in which a server must take connections."""
 STOP_TIMEOUT = 5.0
@@ -40,7 +42,7 @@ LAST_WORDS = 2000
 
 _FCGI_RUN = (
     *("{python}", "-c", "from gateway.cli.fcgi_run import main; main()", "{place}/{module}.py:application"),
-    *("-c", "{place}/server.conf", "-b", "unix:{place}/socket", "--graceful-timeout", "1"),
+    *("-c", "{place}/server.conf.py", "-b", "unix:{place}/socket", "--graceful-timeout", "1"),
 )
 _GUNICORN_CONF = "control_socket_disable = True  # which not every gunicorn knows\n"
 
@@ -49,12 +51,12 @@ _GUNICORN_CONF = "control_socket_disable = True  # which not every gunicorn know
 class Model:
     """One row: a way to serve.
 
-    ``command`` starts the server; there is none if each request starts a program.  In it and in ``configuration``, the
-    text of its {place}/server.conf, stand {place}, {module}, {script}, {python}, {port}, {processes} and {threads}.
-    It listens at the unix socket {place}/socket, or with ``tcp`` at {port} of 127.0.0.1, and speaks ``wire``.
+    ``command`` starts the server; there is none if each request starts a program.  In it, in ``params`` (what the wire
+    wants beside the request) and in ``configuration``, the text of {place}/server.conf.py, stand the keys of
+    :func:`_start`.  It listens at the unix socket {place}/socket, or with ``tcp`` at {port} of 127.0.0.1.
 
-    ``kinds`` are those of the targets that it serves; ``execution`` is how it runs CGI programs in Python.  ``kept``
-    are the connections that it can leave open, ``params`` what its wire wants beside the request.
+    ``kinds`` are those of the targets that it serves, ``directories`` whether CGI programs may be several, and
+    ``execution`` is how it runs those in Python.  ``kept`` are the connections that it can leave open.
     """
 
     name: str
@@ -65,10 +67,15 @@ class Model:
     execution: str = "spawn"
     configuration: str = _GUNICORN_CONF
     tcp: bool = False
+    directories: bool = True
     kept: int = KEPT
     params: tuple[tuple[str, str], ...] = ()
     reaps: bool = True
     """Does it wait for its children?  The kernel adds the CPU time of others to nobody's."""
+
+    def serves(self, target: Target) -> bool:
+        """Can it?"""
+        return target.kind in self.kinds and (self.directories or not os.path.isdir(target.path))
 
 
 def _ours(name: str, title: str, *options: str, **fields: object) -> Model:
@@ -82,7 +89,7 @@ def _wire(name: str, title: str) -> Model:
 MODELS = {
     model.name: model
     for model in (
-        Model("cgi", "CGI: a process for each request", wire="", kinds=("wsgi", "asgi", "python", "program")),
+        Model("cgi", "CGI: a process for each request", wire="", kinds=KINDS),
         _ours("fork", "fork: a warm process forks for each request", "-w", "1", "--worker-model", "fork",
               kinds=("wsgi", "asgi", "python"), execution="fork"),
         _ours("fastcgi", "FastCGI, one worker", "-w", "1"),
@@ -164,23 +171,28 @@ class Running:
 
 @contextmanager
 def running(
-    model: Model, target: Target, *, environment: Mapping[str, str] | None = None, processes: int = 2, threads: int = 8
-) -> Iterator[Running]:
+    model: Model, target: Target, *, environment: Mapping[str, str] | None = None, processes: int = 2, threads: int = 8,
+    timeout: float = 10.0,
+) -> Iterator[Running]:  # fmt: skip
     """Start a model; the block begins once it takes connections, and at its end nothing is left.
 
-    ``environment`` is added to ours.  Raises ConfigError if it does not start, with its last words.
+    ``environment`` is added to ours.  ``timeout``: seconds in which an answer must move.  Raises ConfigError if it does
+    not start, with its last words.
     """
-    if target.kind not in model.kinds:
-        raise ConfigError(f"{model.name} cannot serve {target.name}; it serves {' and '.join(model.kinds)}")
+    if not model.serves(target):
+        raise ConfigError(f"{model.name} cannot serve {target!r}; leave it out")
+    environment = environment or {}
     with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
         place = Path(folder)
-        values: dict[str, object] = {
-            "place": folder, "module": MODULE, "script": target.write(place, execution=model.execution),
-            "python": sys.executable, "prefix": sys.prefix, "port": _unused_port() if model.tcp else 0,
-            "processes": processes, "threads": threads,
-        }  # fmt: skip
-        start = _start if model.command else _start_nothing
-        started = start(model, values, folder=target.folder, environment=environment or {})
+        script = target.write(place, execution=model.execution)
+        if model.command:
+            started = _start(
+                model, target, place, environment=environment, timeout=timeout,
+                script=script, processes=processes, threads=threads,
+            )  # fmt: skip
+        else:
+            programs = host(script, environment=environment, timeout=timeout)
+            started = Running(model, programs, title=model.title, began=time.monotonic())
         try:
             started.wait()
             yield started
@@ -188,25 +200,25 @@ def running(
             started.stop()
 
 
-def _start_nothing(
-    model: Model, values: Mapping[str, object], *, folder: str, environment: Mapping[str, str]
-) -> Running:  # fmt: skip
-    programs = host(str(values["script"]), environment=environment)
-    return Running(model, programs, title=model.title, began=time.monotonic())
-
-
-def _start(model: Model, values: Mapping[str, object], *, folder: str, environment: Mapping[str, str]) -> Running:
-    place = Path(str(values["place"]))
-    (place / "server.conf").write_text(model.configuration.format(**values), "utf-8")
+def _start(
+    model: Model, target: Target, place: Path, *, environment: Mapping[str, str], timeout: float, **options: object
+) -> Running:
+    env = {**inherited(), **environment}
+    values = {
+        "place": place, "module": MODULE, "python": sys.executable, "bin": Path(sys.executable).parent,
+        "prefix": sys.prefix, "port": _unused_port() if model.tcp else 0, "environment": " ".join(env),
+        "interface": "wsgi" if target.kind == "wsgi" else "auto", **options,
+    }  # fmt: skip
+    (place / "server.conf.py").write_text(model.configuration.format(**values), "utf-8")
     listens = f"127.0.0.1:{values['port']}" if model.tcp else f"unix:{place}/socket"
     params = {name: value.format(**values) for name, value in model.params}
-    client = Client(f"{model.wire}://{listens}", pool_size=model.kept, params=params)
+    client = Client(f"{model.wire}://{listens}", timeout=timeout, pool_size=model.kept, params=params)
     log = place / "log"
     began = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [word.format(**values) for word in model.command], cwd=folder, env={**inherited(), **environment},
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            [word.format(**values) for word in model.command], cwd=target.folder, env=env, stdin=subprocess.DEVNULL,
+            stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
     return Running(model, client, title=model.title.format(**values), began=began, process=process, log=log)
 

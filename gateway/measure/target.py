@@ -23,6 +23,10 @@ LOAD_TIMEOUT = 60.0
 """Seconds that an application may take to be imported."""
 _NOT_INHERITED = ("HTTP_", "FCGI_", "GUNICORN_", "GATEWAY_", "PYTHONDONTWRITEBYTECODE")
 """What would make a server listen elsewhere, or have each CGI process compile the application again."""
+_SET = ("PATH", "PYTHONPATH")
+"""What we may have changed."""
+SEARCH_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"])
+"""Programs of our own environment first, activated or not; Debian has servers where not everybody looks."""
 
 _RECOGNIZE = """\
 import sys
@@ -132,8 +136,8 @@ def is_python(path: str) -> bool:
 
 
 def host(
-    path: str, *, execution: str = "spawn", environment: Mapping[str, str] | None = None
-) -> CGIScript | CGIDirectory:  # fmt: skip
+    path: str, *, execution: str = "spawn", environment: Mapping[str, str] | None = None, timeout: float = 30.0
+) -> CGIScript | CGIDirectory:
     """The CGI program at a path, or those in that directory, as a WSGI application; ``execution`` is for Python's.
 
     They get our whole environment and ``environment``, and as many run at once as are asked for.
@@ -141,16 +145,16 @@ def host(
     kept = inherited()
     options: dict[str, Any] = {
         "execution": {os.path.basename(one): execution for one in programs(path) if is_python(one)} | {"*": "spawn"},
-        "pass_environment": kept, "environment": {"PYTHONPATH": kept.get("PYTHONPATH", "")} | dict(environment or {}),
-        "limits": Limits(max_children=0),
+        "pass_environment": kept, "limits": Limits(max_children=0), "timeout": timeout,
+        "environment": {name: kept[name] for name in _SET if name in kept} | dict(environment or {}),
     }  # fmt: skip
     return CGIDirectory(path, **options) if os.path.isdir(path) else CGIScript(path, **options)
 
 
 def inherited() -> dict[str, str]:
-    """Our own environment, for those whom we start; they find this very package."""
+    """Our own environment, for those whom we start; they find this very package, and the programs beside our Python."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     home = Path(__file__).parents[2]
     if home.name not in ("site-packages", "dist-packages"):  # whose place is behind the standard library
         kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), kept.get("PYTHONPATH")]))
-    return kept
+    return kept | {"PATH": SEARCH_PATH}

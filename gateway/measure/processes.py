@@ -1,0 +1,107 @@
+"""What a process tree costs, as Linux tells it in /proc (proc(5)): CPU time, memory, and how many were started.
+
+* CPU time is user and system time of all that live and of all that were waited for (utime, stime, cutime, cstime), in
+  ticks of mostly 10 ms: measure long enough that one does not matter.
+* Memory is the proportional set size (PSS): a page that n processes share counts 1/n for each, so a sum over forks is
+  what they take together.  Pages of Python itself, shared with other models that run, count by their share as well.
+* Processes started are counted by the kernel for the whole machine, threads among them (``processes`` in /proc/stat):
+  it keeps no such count for a tree, and who looks again and again misses the short ones.  :class:`Background` takes off
+  what the rest of the machine starts.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+
+from gateway.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_IDLE = 0.5
+"""Seconds in which to see what the rest of the machine does."""
+
+
+def check_platform() -> None:
+    """Raise ConfigError where there is no such /proc."""
+    if sys.platform != "linux" or not os.path.exists("/proc/self/smaps_rollup"):
+        raise ConfigError("what processes cost is read from Linux's /proc: run this on Linux, in a container or in WSL")
+
+
+class Tree:
+    """A process and its descendants; without a ``pid`` all that we have started ourselves, but for those ``apart``."""
+
+    def __init__(self, pid: int | None, *, apart: Collection[int] = ()) -> None:
+        self._pid = pid
+        self._apart = apart
+
+    def __repr__(self) -> str:
+        return f"<Tree {self.pids()}>"
+
+    def pids(self) -> list[int]:
+        """Those that live now."""
+        return list(self._stats())
+
+    def cpu(self) -> float:
+        """Seconds of CPU time so far."""
+        if self._pid is None:
+            waited_for = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return waited_for.ru_utime + waited_for.ru_stime
+        return sum(sum(map(int, fields[11:15])) for fields in self._stats().values()) / os.sysconf("SC_CLK_TCK")
+
+    def pss(self) -> int:
+        """Bytes of memory.  Raises PermissionError where a process is another user's."""
+        return sum(map(_pss, self.pids()))
+
+    def _stats(self) -> dict[int, list[str]]:
+        """The fields of /proc/PID/stat from the state on, of each process."""
+        stats: dict[int, list[str]] = {}
+        for name in filter(str.isdecimal, os.listdir("/proc")):
+            if text := _read(f"/proc/{name}/stat"):
+                stats[int(name)] = text.rpartition(")")[2].split()  # before it is the command's name, with anything
+        root = os.getpid() if self._pid is None else self._pid
+        found: dict[int, list[str]] = {}
+        generation = {root} & stats.keys()
+        while generation:
+            found.update((pid, stats[pid]) for pid in generation)
+            generation = {
+                pid for pid, fields in stats.items() if int(fields[1]) in generation and pid not in self._apart
+            }
+        if self._pid is None:
+            del found[root]
+        return found
+
+
+class Background:
+    """What the rest of the machine starts in a second, as seen for a moment in which we do nothing."""
+
+    def __init__(self) -> None:
+        before = started()
+        time.sleep(_IDLE)
+        self.rate = (started() - before) / _IDLE
+
+    def __repr__(self) -> str:
+        return f"<Background {self.rate:g} processes a second>"
+
+
+def started() -> int:
+    """Processes and threads started since the machine was."""
+    return next(int(line.split()[1]) for line in _read("/proc/stat").splitlines() if line.startswith("processes "))
+
+
+def _pss(pid: int) -> int:
+    lines = _read(f"/proc/{pid}/smaps_rollup").splitlines()
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def _read(path: str) -> str:
+    """A file of /proc, "" if its process has ended."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
