@@ -13,8 +13,8 @@ LENGTH_DIGITS = 18
 class Limits:
     """The limits of one server or client; each attribute can be overridden by keyword.
 
-    >>> Limits(params_count=10).params_count
-    10
+    >>> Limits(params_count=10, output_size=None)
+    Limits(params_count=10, output_size=0)
     >>> Limits(parms_count=10)
     Traceback (most recent call last):
     ...
@@ -66,17 +66,23 @@ class Limits:
     """Connections one worker holds; more wait in the listen queue.  nginx: worker_connections 512."""
     max_children = 32
     """Children the fork worker or a CGI host runs at once.  php-fpm: pm.max_children; fcgiwrap: -c."""
-    script_cpu = 0
-    """Seconds of processor time for a CGI program, 0: as many as we may use.  Apache: RLimitCPU, unset."""
-    script_memory = 0
-    """Bytes of address space for a CGI program, 0: as many as we may use.  Apache: RLimitMEM, unset."""
-    script_files = 0
-    """Descriptors a CGI program may have open, 0: as many as we may.  systemd: LimitNOFILE, 524288."""
+    # What each process of a CGI program may use of the system (setrlimit(2)), 0: as much as we may.  How many
+    # processes there are is no such limit: the system counts a user's all together, and ours are among them.
+    script_cpu = 600
+    """Seconds of processor time.  mod_perl: PERL_RLIMIT_CPU 360; Apache: RLimitCPU, unset.  Ours lets git pack."""
+    script_memory = 2 * 1024 * 1024 * 1024
+    """Bytes that it can write to (RLIMIT_DATA).  CloudLinux: PMEM 1 GB, large accounts 2; Apache: RLimitMEM, unset."""
+    script_files = 1024
+    """Descriptors that it may have open.  systemd: DefaultLimitNOFILE 1024; select(2) knows no more."""
 
-    def __init__(self, **overrides: float) -> None:
+    def __init__(self, **overrides: float | None) -> None:
         for name, value in overrides.items():
             if name not in LIMITS:
                 raise TypeError(f"no limit is called {name!r}; there are: {', '.join(LIMITS)}")
+            if value is None:
+                if name not in OPTIONAL:
+                    raise ValueError(f"limit {name} cannot be None; there must be one")
+                value = 0
             if value < 0:
                 raise ValueError(f"limit {name} is {value!r}; it cannot be negative")
             setattr(self, name, type(LIMITS[name])(value))
@@ -89,3 +95,8 @@ LIMITS: dict[str, int | float] = {
     name: value for name, value in vars(Limits).items() if isinstance(value, (int, float)) and name[0] != "_"
 }
 """Every limit's name and default, in the order above."""
+
+OPTIONAL = (
+    "body_size", "output_size", "keepalive_timeout", "request_timeout", "script_cpu", "script_memory", "script_files"
+)  # fmt: skip
+"""Those that 0, or None, turns off."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.limits import LIMITS, Limits
+from gateway.limits import LIMITS, OPTIONAL, Limits
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -31,6 +31,16 @@ def test_an_unknown_limit_is_refused_with_those_there_are() -> None:
 def test_a_negative_limit_is_refused() -> None:
     with pytest.raises(ValueError, match="limit send_timeout is -1; it cannot be negative"):
         Limits(send_timeout=-1)
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_a_limit_that_need_not_be_is_turned_off_by_none(name: str) -> None:
+    assert getattr(Limits(**{name: None}), name) == 0
+
+
+def test_a_limit_that_must_be_cannot_be_none() -> None:
+    with pytest.raises(ValueError, match="limit head_size cannot be None; there must be one"):
+        Limits(head_size=None)
 
 
 def test_the_repr_shows_what_was_overridden() -> None:

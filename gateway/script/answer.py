@@ -12,6 +12,7 @@ from gateway.events import WEB_SERVER, Request, Response, ResponseBody
 from gateway.head import HOP_BY_HOP, inspect_headers, with_reason
 from gateway.protocols import connection_class
 from gateway.script.diagnosis import Patient
+from gateway.script.diagnosis.crash import find_shortage
 from gateway.script.faults import NOT_STARTED, describe_exit, diagnose, explain_import, explain_line_ends, log
 
 TYPE_CHECKING = False
@@ -44,7 +45,7 @@ class Answer:
         """Whether anybody reads the body, or the rest of it."""
         self._left: int | None = None  # bytes of the body that Content-Length still promises
         self._size = 0
-        self._limit = limits.output_size
+        self._limits = limits
         self._connection = _Connection(WEB_SERVER, limits=limits)
         self._connection.send(Request(params))
 
@@ -81,8 +82,9 @@ class Answer:
 
     def _receive_body(self, data: bytes) -> None:
         self._size += len(data)
-        if self._limit and self._size > self._limit:
-            raise self.fault(f"its response is longer than limit output_size={self._limit}: raise that, or shorten it")
+        limit = self._limits.output_size
+        if limit and self._size > limit:
+            raise self.fault(f"its response is longer than limit output_size={limit}: raise that, or shorten it")
         if not self.wanted:
             return
         if self._left is not None:
@@ -101,13 +103,14 @@ class Answer:
         code = returncode or 0
         if self.wanted and self._left != 0:
             if code < 0:
-                raise self.fault(f"{describe_exit(code)} in the middle of its response", returncode=code)
+                raise self.fault(self._describe_end(code, "in the middle of its response"), returncode=code)
             if self._left:
                 raise self.fault(
                     f"its response ended {self._left} bytes short of its Content-Length", returncode=returncode
                 )
         if code:
-            log().warning("%s: %s after its response%s", self.path, describe_exit(code), self.stderr.last_words())
+            ended = self._describe_end(code, "after its response")
+            log().warning("%s: %s%s", self.path, ended, self.stderr.last_words())
 
     def explain_head(self, error: ProtocolError, returncode: int | None) -> str:
         """Why there is no usable head; ``returncode`` is None if the program had not ended."""
@@ -121,7 +124,11 @@ class Answer:
         why = explain_line_ends(self.path) or explain_import(self.stderr.tail, python=patient.python)
         if not why and returncode in NOT_STARTED:
             why = diagnose(self.path, interpreter=patient.interpreter, search=search)
-        return f"{describe_exit(returncode)} before its head was whole" + (f"; {why}" if why else "")
+        return self._describe_end(returncode, "before its head was whole", why)
+
+    def _describe_end(self, returncode: int, when: str, why: str = "") -> str:
+        why = why or str(find_shortage(self.stderr.tail, returncode, self._limits) or "")
+        return f"{describe_exit(returncode)} {when}" + (f"; {why}" if why else "")
 
     def fault(
         self, message: str, *, returncode: int | None = None, status_hint: str = "502 Bad Gateway"

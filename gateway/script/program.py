@@ -6,6 +6,7 @@ import os
 import posixpath
 
 from gateway.errors import ConfigError, RemoteProtocolError
+from gateway.script.rlimits import choose_rlimits
 from gateway.script.variables import search_words
 
 TYPE_CHECKING = False
@@ -14,12 +15,10 @@ if TYPE_CHECKING:
 
     from gateway.limits import Limits
     from gateway.script.resolve import Script
+    from gateway.script.rlimits import Rlimits
 
 PASS_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 """What a program gets of our own environment.  Apache: PATH, LD_LIBRARY_PATH, and what PassEnv names."""
-
-_RLIMITS = {"script_cpu": "RLIMIT_CPU", "script_memory": "RLIMIT_AS", "script_files": "RLIMIT_NOFILE"}
-"""Limits of ours and their names in :mod:`resource`."""
 
 
 class Program:
@@ -35,7 +34,7 @@ class Program:
     def __init__(
         self, path: str, *, env: dict[bytes, bytes], cwd: str, interpreter: Sequence[str] = (),
         args: Sequence[str | bytes] = (), umask: int | None = None, user: int | None = None, group: int | None = None,
-        groups: Sequence[int] | None = None, rlimits: Mapping[int, int] | None = None,
+        groups: Sequence[int] | None = None, rlimits: Rlimits | None = None,
     ) -> None:  # fmt: skip
         self.path = path
         self.interpreter = interpreter
@@ -50,6 +49,11 @@ class Program:
 
     def __repr__(self) -> str:
         return f"<Program {' '.join(map(os.fsdecode, self.argv))!r} in {self.cwd!r}>"
+
+    @property
+    def changes_identity(self) -> bool:
+        """Whether it runs as another user or group than we do."""
+        return not self.user is self.group is None
 
     @property
     def argv(self) -> list[str | bytes]:
@@ -76,9 +80,7 @@ class Surroundings:
         self._added = {os.fsencode(name): os.fsencode(value) for name, value in environment.items()}
         self.umask = umask
         self.user, self.group, self.groups = _identity(user, group)
-        self.rlimits = dict(
-            _rlimit(name, getattr(limits, limit)) for limit, name in _RLIMITS.items() if getattr(limits, limit)
-        )
+        self.rlimits = choose_rlimits(limits)
 
     @property
     def search_path(self) -> str | None:
@@ -130,12 +132,3 @@ def _identity(
         raise ConfigError(f"user={user!r}, group={group!r}: {error.args[0]}; create it, or name another") from error
     gid = entry.pw_gid if gid is None else gid
     return entry.pw_uid, gid, os.getgrouplist(entry.pw_name, gid)
-
-
-def _rlimit(name: str, value: int) -> tuple[int, int]:
-    """A resource and what may be set of a wished limit: nobody may raise a hard one."""
-    import resource  # there is none on Windows, where CGIHost says so
-
-    number: int = getattr(resource, name)
-    hard = resource.getrlimit(number)[1]
-    return number, value if hard == resource.RLIM_INFINITY else min(value, hard)

@@ -221,6 +221,13 @@ IN_A_RUN: dict[str, tuple[str, str]] = {
         f"{SH}kill -KILL $$",
         "it died by signal 9 (Killed): raise the limit that it met: ulimit -a shows them, dmesg the memory's end",
     ),
+    "limit of memory": (
+        f"{PYTHON}raise MemoryError", "it wanted more memory than the system allows: let it take less, or raise that"
+    ),
+    "limit of processor time, met by a child": (
+        f"{SH}sh -c 'kill -XCPU $$'",
+        "it wanted more processor time than the system allows: let it take less, or raise that",
+    ),
     "exit status": (
         f"{SH}echo no database >&2; exit 3",
         f"it exited with status 3, saying 'no database': see for yourself: {AGAIN}",

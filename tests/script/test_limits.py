@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,15 @@ from gateway.errors import ConfigError, ScriptError
 from gateway.limits import Limits
 from gateway.script import CGIScript
 from gateway.script.children import Children
+from gateway.script.execution import spawn
+from gateway.script.execution.posix_spawn import Spawner
 from tests.script.conftest import Program
 from tests.wsgi_calls import Call, ask
 
 pytestmark = pytest.mark.usefixtures("nothing_left_over")
 
 PLAIN = "echo Content-Type: text/plain; echo;"
+MIB = 1024 * 1024
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
 
 
@@ -93,42 +98,137 @@ class TestChildren:
         children.leave()
 
 
+@pytest.fixture(params=["prlimit", "a shell"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way to limit a program, the second as if there were no first."""
+    if request.param == "a shell":
+        monkeypatch.setattr(spawn, "_imposer", lambda: None)
+    elif spawn._imposer() is None:
+        pytest.skip("this system has no prlimit(2)")
+    return str(request.param)
+
+
 class TestResources:
-    def test_are_those_of_the_server_unless_limited(self, program: Program) -> None:
-        assert ask(CGIScript(program(PLAIN + "ulimit -n"))).body.decode().strip() == str(
-            resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        )
+    # Read after the input, since they are imposed at once, but on a program that runs already.
+    TOLD = PLAIN + "read line; for o in t d n; do echo $(ulimit -S$o) $(ulimit -H$o); done"
 
-    @pytest.mark.parametrize(
-        ("limits", "option", "told"),
-        [
-            ({"script_cpu": 7}, "t", "7"),
-            ({"script_memory": 512 * 1024 * 1024}, "v", "524288"),
-            ({"script_files": 20}, "n", "20"),
-            ({"script_cpu": 9, "script_files": 20}, "t", "9"),
-        ],
-    )
-    def test_are_limited_from_the_first_instruction_on(
-        self, program: Program, limits: dict[str, int], option: str, told: str
-    ) -> None:
-        path = program(PLAIN + f"echo $(ulimit -S{option}) $(ulimit -H{option})")
-        assert ask(CGIScript(path, limits=Limits(**limits))).body.decode() == f"{told} {told}\n"
+    def tell(self, path: Path, **limits: int | None) -> list[str]:
+        """The soft and hard limits of processor time, memory and descriptors that a program finds."""
+        app = CGIScript(path, limits=Limits(**limits))
+        return ask(app, REQUEST_METHOD="POST", body=b"\n").body.decode().splitlines()
 
-    def test_that_run_out_end_the_program(self, program: Program, caplog: pytest.LogCaptureFixture) -> None:
-        path = program("while :; do :; done")
-        assert ask(CGIScript(path, limits=Limits(script_cpu=1))).status == "502 Bad Gateway"
-        assert "died by signal" in caplog.text
+    def test_are_limited_by_default(self, way: str, program: Program) -> None:
+        assert self.tell(program(self.TOLD)) == ["600 605", "2097152 2097152", "1024 1024"]
 
-    def test_cannot_be_more_than_ours(self, program: Program) -> None:
+    @pytest.mark.parametrize("off", [0, None])
+    def test_are_those_of_the_server_if_not_limited(self, program: Program, off: int | None) -> None:
+        told = self.tell(program(self.TOLD), script_cpu=off, script_memory=off, script_files=off)
+        ours = [resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in ("CPU", "DATA", "NOFILE")]
+        shown = [" ".join("unlimited" if one == resource.RLIM_INFINITY else str(one) for one in pair) for pair in ours]
+        assert told == shown
+
+    def test_are_limited_one_by_one(self, way: str, program: Program) -> None:
+        told = self.tell(program(self.TOLD), script_cpu=7, script_memory=256 * MIB, script_files=20)
+        assert told == ["7 12", "262144 262144", "20 20"]
+
+    def test_are_limited_for_a_child_that_was_quick(self, program: Program) -> None:
+        """A child of a program may be there before anybody could limit its parent."""
+        path = program(PLAIN + "(read line; ulimit -n) <&0")
+        app = CGIScript(path, limits=Limits(script_files=77))
+        stop = threading.Event()
+        busy = [threading.Thread(target=lambda: [None for _ in iter(stop.is_set, True)]) for _ in range(2)]
+        for thread in busy:
+            thread.start()
+        try:
+            told = {ask(app, REQUEST_METHOD="POST", body=b"\n").body for _ in range(5)}
+        finally:
+            stop.set()
+        assert told == {b"77\n"}
+
+    def test_cannot_be_more_than_ours(self, way: str, program: Program) -> None:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        app = CGIScript(program(PLAIN + "ulimit -n"), limits=Limits(script_files=hard + 1))
-        assert ask(app).body == f"{hard}\n".encode()
+        assert self.tell(program(self.TOLD), script_files=hard + 1)[2] == f"{hard} {hard}"
 
-    def test_leave_faults_to_be_named(self, program: Program, caplog: pytest.LogCaptureFixture) -> None:
+    @ROOT_ONLY
+    def test_are_limited_for_another_user(self) -> None:
+        app = CGIScript("/bin/sh", args=["-c", f"{PLAIN} read line; ulimit -n"], interpreter=["/usr/bin/env"], cwd="/",
+                        user="nobody", limits=Limits(script_files=77))  # fmt: skip
+        assert ask(app, REQUEST_METHOD="POST", body=b"\n").body == b"77\n"
+
+    def test_leave_faults_to_be_named(self, way: str, program: Program, caplog: pytest.LogCaptureFixture) -> None:
         path = program("")
         path.write_bytes(b"#!/no/such/perl\n")
-        assert ask(CGIScript(path, limits=Limits(script_cpu=9))).status == "502 Bad Gateway"
+        status = "502 Bad Gateway" if way == "a shell" else "500 Internal Server Error"
+        assert ask(CGIScript(path)).status == status
         assert "its interpreter /no/such/perl is missing or not executable" in caplog.text
+
+    def test_take_no_shell(self, program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+        started = []
+
+        def start(self: Spawner, argv: list[bytes], *rest: Any, **options: Any) -> Any:
+            started.append(argv)
+            return original(self, argv, *rest, **options)
+
+        original = Spawner.start
+        monkeypatch.setattr(Spawner, "start", start)
+        path = program(PLAIN)
+        ask(CGIScript(path))
+        assert started == [[os.fsencode(path)]]
+
+    def test_that_somebody_else_decides_on_are_told(
+        self, program: Program, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A set-user-ID program belongs to another user, whom only root may limit."""
+
+        def refuse(*arguments: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr("gateway.script.execution.prlimit.prlimit", refuse)
+        path = program(PLAIN + "echo ran")
+        assert ask(CGIScript(path)).body == b"ran\n"
+        assert f"{path}: no limit script_* holds for process " in caplog.text
+
+
+HOGS = {
+    "processor time": (
+        "while True: pass", {"script_cpu": 1},
+        r"died by signal 24 \(CPU time limit exceeded\) before its head was whole; "
+        "it wanted more processor time than limit script_cpu=1 allows: let it take less, or raise that",
+    ),
+    "memory": (
+        "x = bytearray(1 << 30)", {"script_memory": 200 * MIB},
+        "exited with status 1 before its head was whole; it wanted more memory than limit script_memory=209715200 "
+        "allows: let it take less, or raise that; its last words were 'MemoryError'",
+    ),
+    "descriptors": (
+        "x = [open('/dev/null') for _ in range(60)]", {"script_files": 50},
+        "exited with status 1 before its head was whole; it wanted more open files than limit script_files=50 allows",
+    ),
+}  # fmt: skip
+"""What a script does, how it is limited, and what the log says."""
+
+
+@pytest.mark.parametrize(("text", "limits", "logged"), HOGS.values(), ids=HOGS)
+@pytest.mark.parametrize("execution", ["spawn", "fork"])
+def test_a_hog_is_ended_and_named(
+    program: Program, caplog: pytest.LogCaptureFixture, execution: str, text: str, limits: dict[str, int], logged: str
+) -> None:
+    path = program("")
+    path.write_text(f"#!{sys.executable} -IS\nimport sys\nsys.stdin.read(1)\n{text}\n")
+    app = CGIScript(path, execution=execution, limits=Limits(**limits))
+    answer = ask(app, REQUEST_METHOD="POST", body=b"x")
+    app.close()
+    assert (answer.status, answer.body) == ("502 Bad Gateway", b"502 Bad Gateway\n")
+    assert re.search(f"{re.escape(str(path))}: {logged}", caplog.text)
+
+
+def test_a_child_that_is_ended_is_named_in_the_middle_of_a_response(
+    program: Program, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = Call(CGIScript(program(PLAIN + "echo x; while :; do :; done"), limits=Limits(script_cpu=1)))
+    with pytest.raises(ScriptError, match="in the middle of its response; it wanted more processor time than limit"):
+        list(call.blocks)
+    call.close()
 
 
 class TestIdentity:

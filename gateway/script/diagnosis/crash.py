@@ -10,6 +10,7 @@ from gateway.script.diagnosis import Fault, Patient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gateway.limits import Limits
     from gateway.script.diagnosis.trial import Trial
 
 _MISSING = (
@@ -37,6 +38,16 @@ _PYTHON_2 = (
 """What Python 3 says to a program that was written for Python 2."""
 
 
+_WANTED = {"script_cpu": "processor time", "script_memory": "memory", "script_files": "open files"}
+_SHORTAGES = {
+    "script_memory": re.compile(rb"MemoryError|[Oo]ut of memory|Cannot allocate memory|emory exhausted|bad_alloc"),
+    "script_files": re.compile(rb"Too many open files"),
+}
+"""What programs say that get no more of something."""
+_OF_A_SHELL = 128
+"""What a shell's exit status has beyond the number of the signal that ended its last command."""
+
+
 def find_missing(stderr: bytes, *, python: str = "") -> Fault | None:
     """What to install if a program's last words are that something it imports is not there.
 
@@ -62,6 +73,24 @@ def _install(name: str, language: str, python: str) -> str:
     if language == "Ruby":
         return f"gem install {name}"
     return f"install the package that brings {name}, then ldconfig"
+
+
+def find_shortage(stderr: bytes, returncode: int | None, limits: Limits) -> Fault | None:
+    """Which limit a program that failed has met, if its end or its last words tell."""
+    if returncode in (-signal.SIGXCPU, _OF_A_SHELL + signal.SIGXCPU):
+        name = "script_cpu"
+    else:
+        name = next((name for name, words in _SHORTAGES.items() if words.search(stderr)), "")
+    if not name:
+        return None
+    value = getattr(limits, name)
+    allows = f"limit {name}={value}" if value else "the system"
+    return Fault(f"it wanted more {_WANTED[name]} than {allows} allows", "let it take less, or raise that")
+
+
+def check_limits(patient: Patient, trial: Trial) -> Fault | None:
+    """It got along with what it may use."""
+    return find_shortage(trial.stderr, trial.returncode, trial.limits) if trial.returncode else None
 
 
 def check_import(patient: Patient, trial: Trial) -> Fault | None:
@@ -145,7 +174,7 @@ def check_signal(patient: Patient, trial: Trial) -> Fault | None:
         return None
     number = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
     what = f"it died by signal {-code} ({signal.strsignal(-code) or 'unknown'})"
-    if number in ("SIGKILL", "SIGXCPU", "SIGXFSZ"):
+    if number in ("SIGKILL", "SIGXFSZ"):
         return Fault(what, "raise the limit that it met: ulimit -a shows them, dmesg the memory's end")
     if patient.language == "python":
         return Fault(what, "see where: PYTHONFAULTHANDLER=1 in its environment")
@@ -165,6 +194,7 @@ def check_exit(patient: Patient, trial: Trial) -> Fault | None:
 
 
 EVIDENCE = (
-    check_import, check_syntax, check_encoding, check_permission, check_stdin, check_time, check_signal, check_crash
+    check_import, check_syntax, check_encoding, check_permission, check_limits, check_stdin, check_time, check_signal,
+    check_crash,
 )  # fmt: skip
 """In this order before a look at the output, and :func:`check_exit` after it."""

@@ -33,6 +33,9 @@ ENVIRONMENT = {"PATH": SEARCH, "LANG": "C"}
 NOBODY = "nobody"
 """As whom root runs a program of which he does not know who will."""
 
+LIMITS = Limits(script_cpu=0, script_memory=0, script_files=0)
+"""A program may use what we may: to set limits might take a shell, which tells less of what cannot be started."""
+
 KEPT = 1024 * 1024
 """Bytes of output that are looked at."""
 
@@ -49,12 +52,15 @@ class Trial:
     ``returncode`` is None if it had to be ended; ``waited_for_input`` if it ended when its stdin did.
     """
 
-    __slots__ = ("command", "timeout", "stdout", "stderr", "returncode", "timed_out", "waited_for_input", "cut")
+    __slots__ = (
+        "command", "timeout", "limits", "stdout", "stderr", "returncode", "timed_out", "waited_for_input", "cut"
+    )  # fmt: skip
 
     def __init__(self, command: str, *, timeout: float) -> None:
         self.command = command
         """What shows the same in a shell."""
         self.timeout = timeout
+        self.limits = LIMITS
         self.stdout = b""
         self.stderr = b""
         self.returncode: int | None = None
@@ -85,8 +91,7 @@ def attempt(patient: Patient, *, timeout: float, environment: Mapping[str, str])
         user = NOBODY if patient.identity.uid is None else patient.identity.uid
     given = {**ENVIRONMENT, **environment}
     surroundings = Surroundings(
-        environment=given, pass_environment=(), umask=None,
-        user=user, group=None, limits=Limits(),
+        environment=given, pass_environment=(), umask=None, user=user, group=None, limits=LIMITS
     )  # fmt: skip
     path = os.path.abspath(patient.path)
     name = f"/cgi-bin/{os.path.basename(path)}"

@@ -379,16 +379,14 @@ class Forker:
         gc.enable()
 
 
-def begin(cwd: str, umask: int, rlimits: dict[int, int]) -> None:
+def begin(cwd: str, umask: int, rlimits: dict[int, tuple[int, int]]) -> None:
     """Become the process that the script expects, in a session of its own.  Raises OSError."""
     os.setsid()
     os.chdir(cwd)
     if umask >= 0:
         os.umask(umask)
-    for number, wanted in rlimits.items():
-        highest = resource.getrlimit(number)[1]
-        limit = wanted if highest == resource.RLIM_INFINITY else min(wanted, highest)
-        resource.setrlimit(number, (limit, limit))
+    for number, pair in rlimits.items():
+        resource.setrlimit(number, pair)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 _SETSIGDEF, _SETSIGMASK, _SETSID = 0x04, 0x08, 0x80  # <spawn.h> of glibc
@@ -93,10 +93,13 @@ class Spawner:
             library.sigaddset(signals, int(number))
         library.posix_spawnattr_setsigdefault(self._attributes, signals)
 
-    def start(self, argv: list[bytes], env: Iterable[bytes], *, cwd: bytes, stdin: bool) -> Spawned | None:
+    def start(
+        self, argv: list[bytes], env: Iterable[bytes], *, cwd: bytes, stdin: bool, started: Callable[[int], object]
+    ) -> Spawned | None:
         """The program ``argv[0]``, a path, in a session of its own, with three pipes and no other descriptor.
 
-        Raises OSError.  None if our own standard streams are closed, and pipes would take their place.
+        ``started(pid)`` is called at once.  None if our own standard streams are closed, and pipes would take their
+        place.  Raises OSError.
         """
         pipes: list[int] = []
         try:
@@ -105,6 +108,7 @@ class Spawner:
             if min(pipes) <= 2:
                 return None
             pid = self._start(argv, env, cwd=cwd, pipes=pipes)
+            started(pid)  # before anything that lets go of the interpreter's lock
             stdout, stderr, *to_stdin = pipes[0], pipes[2], *pipes[5:]
             kept = {stdout, stderr, *to_stdin}
             pipes = [pipe for pipe in pipes if pipe not in kept]

@@ -9,10 +9,11 @@ import subprocess
 import sys
 
 from gateway.script.faults import explain_start
+from gateway.script.rlimits import limiting_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
     from gateway.script.execution import Process
     from gateway.script.execution.posix_spawn import Spawner
@@ -22,14 +23,16 @@ if TYPE_CHECKING:
 class Spawn:
     """Starts a process for each request: by posix_spawn(3), or where that cannot do what is wanted by subprocess.
 
-    Resource limits are set by a shell that becomes the program (``ulimit``, POSIX): no Python code may run between fork
-    and exec beside threads, and prlimit(2) from here comes too late.
+    Resource limits are imposed at once by prlimit(2).  Where that is missing, or for another user, whose processes root
+    in a container may not limit, a shell sets them and becomes the program: no Python code may run between fork and
+    exec beside threads.
     """
 
     name = "spawn"
 
     def __init__(self) -> None:
         self._spawner = _spawner()
+        self._impose = _imposer()
         self._found: dict[tuple[str, bytes], str] = {}
 
     def start(self, program: Program, *, stdin: bool) -> Process:
@@ -38,18 +41,29 @@ class Spawn:
         try:
             if "/" not in os.fsdecode(argv[0]):
                 argv[0] = self._find(os.fsdecode(argv[0]), program.env.get(b"PATH", os.fsencode(os.defpath)))
-            if program.rlimits:
-                argv = ["/bin/sh", "-c", _limiting(program.rlimits), "sh", *argv]
-            if self._spawner is not None and program.umask is program.user is program.group is None:
-                words, env = [*map(os.fsencode, argv)], [b"%b=%b" % pair for pair in program.env.items()]
-                process = self._spawner.start(words, env, cwd=os.fsencode(program.cwd), stdin=stdin)
-                if process is not None:
-                    return process
-            return _popen(program, argv, stdin=stdin)
+            if program.rlimits and (self._impose is None or program.changes_identity):
+                return self._start(program, [*limiting_command(program.rlimits), *argv], stdin=stdin)
+            return self._start(program, argv, stdin=stdin, impose=self._impose)
         except OSError as error:
             raise explain_start(
                 error, path=program.path, interpreter=program.interpreter, cwd=program.cwd
             ) from error
+
+    def _start(
+        self, program: Program, argv: list[str | bytes], *, stdin: bool, impose: Callable[..., None] | None = None
+    ) -> Process:
+        def limit(pid: int) -> None:
+            if impose is not None and program.rlimits:
+                impose(pid, program.rlimits, path=program.path)
+
+        if self._spawner is not None and program.umask is None and not program.changes_identity:
+            words, env = [*map(os.fsencode, argv)], [b"%b=%b" % pair for pair in program.env.items()]
+            spawned = self._spawner.start(words, env, cwd=os.fsencode(program.cwd), stdin=stdin, started=limit)
+            if spawned is not None:
+                return spawned
+        process = _popen(program, argv, stdin=stdin)
+        limit(process.pid)
+        return process
 
     def _find(self, name: str, search: bytes) -> str:
         """An interpreter that is given by its name alone, looked up in the PATH of the program."""
@@ -77,6 +91,15 @@ def _spawner() -> Spawner | None:
         return None
 
 
+def _imposer() -> Callable[..., None] | None:
+    """prlimit(2), where there is one."""
+    try:
+        from gateway.script.execution.prlimit import impose
+    except ImportError:
+        return None
+    return impose
+
+
 def _popen(program: Program, argv: list[str | bytes], *, stdin: bool) -> Process:
     return subprocess.Popen(
         argv, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -84,18 +107,3 @@ def _popen(program: Program, argv: list[str | bytes], *, stdin: bool) -> Process
         umask=-1 if program.umask is None else program.umask, user=program.user, group=program.group,
         extra_groups=program.groups,
     )  # fmt: skip
-
-
-def _limiting(rlimits: Mapping[int, int]) -> str:
-    """What a shell does to set limits and become a program.
-
-    >>> import resource
-    >>> _limiting({resource.RLIMIT_CPU: 30, resource.RLIMIT_AS: 1048576})
-    'ulimit -t 30 && ulimit -v 1024 && exec "$@"'
-    """
-    import resource
-
-    # The option of ulimit, and the bytes of its unit.
-    options = {resource.RLIMIT_CPU: ("-t", 1), resource.RLIMIT_AS: ("-v", 1024), resource.RLIMIT_NOFILE: ("-n", 1)}
-    words = [f"ulimit {options[number][0]} {value // options[number][1]}" for number, value in rlimits.items()]
-    return " && ".join([*words, 'exec "$@"'])
