@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 
-from gateway.address import Address, bound_address, listen
+from gateway.address import Address, listen
 from gateway.client import Client
 from gateway.client.visit import visit
 from gateway.errors import ConfigError
@@ -130,9 +130,9 @@ class Worker:
         self._ear = ear
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._listener = listen(Address(path=os.path.join(ear.folder, "socket")))
-        url = str(bound_address(self._listener, protocol="fastcgi" if model == "fork" else model))
-        self.app = Client(url, tap=tap)
+        path, wire = os.path.join(ear.folder, "socket"), "fastcgi" if model == "fork" else model
+        self._address = Address(path=path, protocol=wire)
+        self.app = Client(str(self._address), tap=tap)
 
     @property
     def pid(self) -> int | None:
@@ -148,13 +148,14 @@ class Worker:
         record.note("connecting")
 
     def _start(self, record: Record) -> subprocess.Popen[bytes]:
-        fd = self._listener.fileno()
-        record.note("spawning")
-        process = self._process = subprocess.Popen(
-            [sys.executable, phases_probe.__file__, *self._arguments, str(fd)], pass_fds=[fd],
-            env=inherited() | {FOLDER: self._ear.folder}, stdin=subprocess.DEVNULL, stdout=2,
-        )  # fmt: skip
-        record.note("spawned")
+        with listen(self._address) as listener:  # then it is the worker's alone: who connects to a dead one is refused
+            fd = listener.fileno()
+            record.note("spawning")
+            process = self._process = subprocess.Popen(
+                [sys.executable, phases_probe.__file__, *self._arguments, str(fd)], pass_fds=[fd],
+                env=inherited() | {FOLDER: self._ear.folder}, stdin=subprocess.DEVNULL, stdout=2,
+            )  # fmt: skip
+            record.note("spawned")
         if not self._ear.wait(lambda: self._ear.is_ready(process.pid), START_WITHIN, alive=self._alive):
             ended = process.poll()
             how = f"was not ready after {START_WITHIN:g} s" if ended is None else describe_exit(ended)
@@ -180,7 +181,6 @@ class Worker:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._listener.close()
 
 
 class Answer:
