@@ -37,6 +37,7 @@ ARROWS = {
     "script": "protocols exchange head address visitor",
     "testing": "entry client",
     "measure": "prefork client script entry loader",
+    "compat": "entry prefork client script loader",
     "cli": "entry prefork client script loader measure",
     "__main__": "cli",
     "__init__": "entry prefork client script",  # its lazy public names
