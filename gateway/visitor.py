@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from abc import ABC, abstractmethod
 
 from gateway.errors import LimitExceeded, RemoteProtocolError, RequestAborted
 from gateway.exchange import Spool
@@ -97,7 +98,7 @@ class Visitor:
             raise RequestAborted("the visitor is gone") from error
 
 
-class Door:
+class Door(ABC):
     """An ASGI 3 application for requests over HTTP, which :meth:`answer` has to answer."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,13 +113,13 @@ class Door:
         else:
             raise RuntimeError(f"{self!r} answers requests over HTTP, and no scope of type {kind!r}")
 
+    @abstractmethod
     async def answer(self, visitor: Visitor) -> None:
         """Answer one request."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def shut(self) -> None:
         """No request follows in this event loop."""
-        raise NotImplementedError
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

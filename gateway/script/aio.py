@@ -51,6 +51,10 @@ class ScriptDoor(Door):
     def __repr__(self) -> str:
         return f"<{self._host!r}.asgi running={len(self._runs)}>"
 
+    def check_model(self, model: str) -> None:
+        """As :meth:`CGIHost.check_model`."""
+        self._host.check_model(model)
+
     async def answer(self, visitor: Visitor) -> None:
         """Answer one request, as ``CGIHost.__call__`` does."""
         host, environ = self._host, visitor.environ

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
+from abc import ABC, abstractmethod
 from functools import cached_property
 
 from gateway.environ import decode_path, is_under, redirected
@@ -54,7 +55,7 @@ def _close_all() -> None:
         host.close()
 
 
-class CGIHost:
+class CGIHost(ABC):
     """A WSGI application that runs a CGI program for each request; :meth:`find` says which.
 
     ``execution`` is how: ``"spawn"`` (a process, any language), ``"fork"``, ``"inprocess"`` (Python scripts), or a
@@ -142,15 +143,23 @@ class CGIHost:
 
         return ScriptDoor(self)
 
+    def check_model(self, model: str) -> None:
+        """Raise ConfigError if a worker of this model cannot keep what a strategy keeps for later requests."""
+        if model == "fork" and "fork" in self.executions.names:
+            raise ConfigError(
+                "worker model fork ends its process with each request, and with it the interpreter that execution fork "
+                "keeps warm: use worker model threads, which leaves the scripts as isolated"
+            )
+
     def close(self) -> None:
         """End what still runs, and let go of what the strategies keep for later requests.  Also when Python ends."""
         for run in list(self.runs):
             run.terminate()
         self.executions.close()
 
+    @abstractmethod
     def find(self, environ: Environ) -> Found:
         """What is to be run for a request, or what answers it otherwise.  Raises ProtocolError, ScriptError."""
-        raise NotImplementedError
 
     def _start(self, environ: Environ, script: Script) -> Run:
         params = self.params(environ, script)

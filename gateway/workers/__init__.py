@@ -31,6 +31,8 @@ AUTO = "auto"
 def choose(app: object, *, interface: str = AUTO, model: str = AUTO) -> tuple[str, str]:
     """The interface of an application, and the process model to serve it with.  Raises ConfigError.
 
+    An application whose type has a method ``check_model`` is asked whether it can do with that model.
+
     >>> choose(lambda environ, start_response: [])
     ('wsgi', 'threads')
     """
@@ -44,6 +46,9 @@ def choose(app: object, *, interface: str = AUTO, model: str = AUTO) -> tuple[st
     if kind not in MODELS[model]:
         able = [name for name, kinds in MODELS.items() if kind in kinds]
         raise ConfigError(f"worker model {model} serves no {kind.upper()} applications; use {' or '.join(able)}")
+    check = getattr(type(app), "check_model", None)  # of its type: a proxy may seem to have it
+    if check is not None:
+        check(app, model)
     return kind, model
 
 

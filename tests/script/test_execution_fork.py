@@ -23,6 +23,7 @@ from gateway.script import CGIScript
 from gateway.script.execution import fork as fork_module
 from gateway.script.execution.fork import Fork
 from gateway.script.execution.spawn import Spawn
+from gateway.workers import choose
 from tests.requirements import require_module
 from tests.script.execute import ENV, Ended, communicate, execute, is_gone, program, wait
 from tests.serving import until
@@ -616,3 +617,20 @@ class TestCGIScript:
         assert ask(app).status == "502 Bad Gateway"
         assert "its Python lacks no_such_module" in caplog.text
         app.close()
+
+
+class TestWorkerModel:
+    """A worker that forks for each request would start an interpreter for each request."""
+
+    @pytest.mark.parametrize("execution", ["fork", {"*.py": "fork", "*": "spawn"}])
+    @pytest.mark.parametrize("interface", ["wsgi", "asgi"])
+    def test_that_ends_with_each_request_is_refused(self, execution: Any, interface: str) -> None:
+        host = CGIScript("/bin/true", execution=execution)
+        with pytest.raises(ConfigError, match="keeps warm: use worker model threads"):
+            choose(host if interface == "wsgi" else host.asgi, model="fork")
+
+    def test_that_stays_is_welcome(self) -> None:
+        assert choose(CGIScript("/bin/true", execution="fork"), model="threads") == ("wsgi", "threads")
+
+    def test_may_be_any_for_other_strategies(self) -> None:
+        assert choose(CGIScript("/bin/true", execution="inprocess"), model="fork") == ("wsgi", "fork")

@@ -102,6 +102,11 @@ class Executions:
             status_hint="500 Internal Server Error",
         )
 
+    @property
+    def names(self) -> set[str]:
+        """Those of the strategies that are chosen."""
+        return {execution.name for _, execution in self._patterns}
+
     def close(self) -> None:
         """Let go of what the strategies keep."""
         for _, execution in self._patterns:
