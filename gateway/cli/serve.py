@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -34,7 +34,7 @@ EPILOG = """\
 \b
 Examples:
   gateway serve ./cgi-bin
-  gateway serve ./cgi-bin --interpreter .php=php-cgi --execution '*.py=fork'
+  gateway serve ./cgi-bin --interpreter .php=php-cgi --execution '*.py=fork' --preload cgi
   gateway serve hello.cgi
   gateway serve shop.wsgi:application
 """
@@ -47,6 +47,9 @@ Examples:
 @click.option("--threads", type=click.IntRange(1), default=8, show_default=True, help="Requests answered at once.")
 @click.option("--execution", multiple=True, metavar="[PATTERN=]NAME",
               help="How scripts run: spawn, fork or inprocess; '*.py=fork' for some. Can be repeated.")  # fmt: skip
+@click.option("--preload", multiple=True, metavar="MODULE",
+              help="A module that scripts import, cgi say: with --execution fork it is imported once, before the first "
+                   "request, by the Python that scripts name, and none waits for it. Can be repeated.")  # fmt: skip
 @click.option("--interpreter", multiple=True, metavar=".EXT=COMMAND",
               help="What runs files with this extension, executable or not. Can be repeated.")  # fmt: skip
 @click.option("--static", is_flag=True, help="Serve the other files of a directory, too.")
@@ -86,11 +89,11 @@ def command(*, path: str, port: int, host: str, threads: int, timeout: float, **
 
 
 def build_app(
-    path: str, *, timeout: float, execution: Iterable[str], interpreter: Iterable[str], static: bool,
-    follow_symlinks: bool,
+    path: str, *, timeout: float, execution: Iterable[str], preload: Sequence[str], interpreter: Iterable[str],
+    static: bool, follow_symlinks: bool,
 ) -> Any:  # fmt: skip
     """The application that a path means.  Raises ConfigError; ends the process if an application cannot be loaded."""
-    choice, interpreters = parse_execution(execution), parse_interpreters(interpreter)
+    choice, interpreters = parse_execution(execution, preload=preload), parse_interpreters(interpreter)
     if os.path.isdir(path):
         return CGIDirectory(
             path, interpreters=interpreters, static=static, follow_symlinks=follow_symlinks, execution=choice,

@@ -18,7 +18,7 @@ from gateway.errors import ConfigError
 from gateway.loader import explain, load
 from gateway.prefork import Worker
 from gateway.prefork.arbiter import Arbiter
-from gateway.prefork.settings import Options
+from gateway.prefork.settings import CGI_THREADS, Options
 from gateway.workers import choose
 from gateway.workers.listener import check_taken
 
@@ -125,7 +125,7 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
         super().init(parser, opts, args)
         if len(args) > 1:
             raise GunicornConfigError(f"{self.prog} serves one application, not {len(args)}: {' '.join(args)}")
-        return {"bind": []}
+        return {"bind": [], "threads": 0}
 
     def load_config(self) -> None:
         """Read all that configures us, and check what is ours in it."""
@@ -142,6 +142,8 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
         self._bound_by_default = not cfg.bind
         if not cfg.bind:
             cfg.set("bind", [Options(cfg).usual_bind])
+        if not cfg.threads:
+            cfg.set("threads", 1 if Options(cfg).cgi_bin is None else CGI_THREADS)
         self._check_config()
 
     def _check_config(self) -> None:
@@ -203,11 +205,11 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
             status = 3
             app, options = self.load(), Options(self.cfg)
             status = 2
-            choose(app, interface=options.interface, model=options.worker_model)
+            _, model = choose(app, interface=options.interface, model=options.worker_model)
             if options.cgi_bin is not None:
                 from gateway.prefork.cgi_bin import announce
 
-                announce(app)
+                announce(app, threads=0 if model == "fork" else self.cfg.threads)
             status = 0
         except BaseException as error:
             if status == 3:

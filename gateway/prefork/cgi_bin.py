@@ -12,8 +12,6 @@ from gateway.script.program import PASS_ENVIRONMENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gateway.prefork.settings import Options
 
 
@@ -21,18 +19,15 @@ def load_cgi_bin(directory: str, options: Options) -> CGIDirectory:
     """The directory as an application, run as the command line says.  Raises LoadError."""
     try:
         return CGIDirectory(
-            directory, execution=parse_execution(_words(options.cgi_execution)),
-            interpreters=parse_interpreters(_words(options.cgi_interpreter)), limits=options.limits,
-            pass_environment=[*PASS_ENVIRONMENT, *_words(options.cgi_pass_environment)],
+            directory, execution=parse_execution(options.cgi_execution, preload=options.cgi_preload),
+            interpreters=parse_interpreters(options.cgi_interpreter), limits=options.limits,
+            pass_environment=[*PASS_ENVIRONMENT, *options.cgi_pass_environment],
         )  # fmt: skip
     except ConfigError as error:
         raise LoadError(f"--cgi-bin {directory}: {error}") from error
 
 
-def announce(app: object) -> None:
-    """Say which programs there are, and what is wrong with them."""
-    print("\n".join(["CGI programs:", *list_scripts(app)]), file=sys.stderr)
-
-
-def _words(text: str) -> Iterable[str]:
-    return filter(None, map(str.strip, text.split(",")))
+def announce(app: object, *, threads: int) -> None:
+    """Say which programs there are, what is wrong with them, and how many run at once; 0 threads are no limit."""
+    at_once = f"up to {threads} at once in each worker process (--threads)" if threads else "each as soon as asked for"
+    print("\n".join([f"CGI programs, {at_once}:", *list_scripts(app)]), file=sys.stderr)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from gateway.address import Address
 
 
+CGI_THREADS = 8
+"""Threads of a worker process that serves CGI programs, since each waits for one.  ``gateway serve``: 8."""
+
+
 def _check_mount(value: str | None) -> str | None:
     return None if value is None else check_mount(value)
 
@@ -77,10 +81,17 @@ def _number(name: str) -> Callable[[str | float], int | float]:
     return check
 
 
+def _split(value: str | list[str]) -> list[str]:
+    texts = [value] if isinstance(value, str) else value
+    return [word.strip() for text in texts for word in text.split(",") if word.strip()]
+
+
 def _declare(
     name: str, *, meta: str, check: Callable[[Any], Any], default: Any, desc: str, variable: str = ""
 ) -> str:
     """Make a setting that gunicorn knows as it knows its own; give its name back."""
+    several = check is _split
+    desc += " Several with commas, or repeated." if several else ""
     variable = variable or f"GATEWAY_{name.upper()}"
     stated = os.environ.get(variable, default)
     fields = {
@@ -89,6 +100,7 @@ def _declare(
         "section": "Gateway",
         "cli": ["--" + name.replace("_", "-")],
         "meta": meta,
+        "action": "append" if several else None,
         "validator": check,
         "default": check(stated) if check is _hide else stated,  # --help shows it
         "desc": f"{desc} Environment variable: {variable}.",
@@ -123,20 +135,26 @@ OPTIONS = [
     _declare(
         "cgi_bin", meta="DIR", check=config.validate_string, default=None,
         desc="Serve the CGI programs in this directory, instead of an application. --mount is their place in the site, "
-        "e.g. /cgi-bin; --threads, and --limit-max-children, how many run at once.",
+        f"e.g. /cgi-bin; --threads, here {CGI_THREADS} by default, and --limit-max-children, how many run at once in "
+        "each worker process.",
     ),
     _declare(
-        "cgi_execution", meta="[PATTERN=]NAME", check=config.validate_string, default="spawn",
-        desc="How CGI programs run: spawn, fork or inprocess; '*.py=fork,*=spawn' for some.",
+        "cgi_execution", meta="[PATTERN=]NAME", check=_split, default="spawn",
+        desc="How CGI programs run: spawn, fork or inprocess; '*.py=fork' for some.",
     ),
     _declare(
-        "cgi_interpreter", meta=".EXT=COMMAND", check=config.validate_string, default="",
-        desc="What runs CGI programs with this extension, executable or not, e.g. .php=php-cgi; several with commas.",
+        "cgi_preload", meta="MODULE", check=_split, default="",
+        desc="A module that scripts import, e.g. cgi: with --cgi-execution fork it is imported once, before the first "
+        "request, by the Python that scripts name, and none waits for it.",
     ),
     _declare(
-        "cgi_pass_environment", meta="NAME", check=config.validate_string, default="",
+        "cgi_interpreter", meta=".EXT=COMMAND", check=_split, default="",
+        desc="What runs CGI programs with this extension, executable or not, e.g. .php=php-cgi.",
+    ),
+    _declare(
+        "cgi_pass_environment", meta="NAME", check=_split, default="",
         desc="A variable of our environment, or else one that the web server sends (fastcgi_param), that CGI programs "
-        "get, e.g. GIT_PROJECT_ROOT; several with commas.",
+        "get, e.g. GIT_PROJECT_ROOT.",
     ),
 ]  # fmt: skip
 """The names of our settings that are no limits."""
@@ -175,9 +193,10 @@ class Options:
     protocol: str
     socket_mode: int | None
     cgi_bin: str | None
-    cgi_execution: str
-    cgi_interpreter: str
-    cgi_pass_environment: str
+    cgi_execution: list[str]
+    cgi_preload: list[str]
+    cgi_interpreter: list[str]
+    cgi_pass_environment: list[str]
 
     def __init__(self, cfg: Any) -> None:
         settings = cfg.settings

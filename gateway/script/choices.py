@@ -9,16 +9,20 @@ from gateway.script.execution import EXECUTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from gateway.script.execution import Execution
 
 
-def parse_execution(words: Iterable[str]) -> dict[str, str]:
+def parse_execution(words: Iterable[str], *, preload: Sequence[str] = ()) -> Mapping[str, str | Execution]:
     """Strategies by patterns of file names; one alone is for all files that no pattern fits.  Raises ConfigError.
+
+    ``preload`` are the modules that ``fork`` is to have imported beforehand.
 
     >>> parse_execution(["*.py=fork"])
     {'*.py': 'fork', '*': 'spawn'}
-    >>> parse_execution(["fork"])
-    {'*': 'fork'}
+    >>> parse_execution(["fork"], preload=["json"])
+    {'*': <Fork preload=('json',) interpreters=0>}
     """
     choice: dict[str, str] = {}
     rest = "spawn"
@@ -31,7 +35,15 @@ def parse_execution(words: Iterable[str]) -> dict[str, str]:
             choice[pattern] = name
         else:
             rest = name
-    return choice | {"*": rest}
+    choice["*"] = rest
+    if not preload:
+        return choice
+    if "fork" not in choice.values():
+        raise ConfigError(f"nothing runs by fork, which alone preloads {', '.join(preload)}: choose *.py=fork as well")
+    from gateway.script.execution.fork import Fork
+
+    fork = Fork(preload=preload)
+    return {pattern: fork if name == "fork" else name for pattern, name in choice.items()}
 
 
 def parse_interpreters(words: Iterable[str]) -> dict[str, list[str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,9 +64,13 @@ def test_what_cannot_be_run_is_a_page(server: Master, path: str, status: str) ->
 
 
 def test_its_start_lists_the_programs_and_their_problems(server: Master) -> None:
-    listed = server.wait_log(r"CGI programs:\n((?:  .*\n)+)").splitlines()
+    listed = server.wait_log(r"CGI programs, .*:\n((?:  .*\n)+)").splitlines()
     assert [line.split()[0] for line in listed] == ["/hello.cgi", "/much.cgi", "/old.cgi", "/page.php", "/wait.cgi"]
     assert "PROBLEM: its #! line ends in CR LF" in listed[2]
+
+
+def test_its_start_says_how_many_run_at_once(server: Master) -> None:
+    server.wait_log(r"CGI programs, up to 3 at once in each worker process \(--threads\):")
 
 
 def test_its_log_says_what_was_wrong(server: Master) -> None:
@@ -94,13 +100,54 @@ def test_more_programs_than_the_limit_are_refused(server: Master) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "complaint"),
     [
-        (["--cgi-bin", "."], 2, "serve either app or --cgi-bin .; leave one out"),
+        (["--cgi-bin", ".", "app"], 2, "serve either app or --cgi-bin .; leave one out"),
         (["--cgi-bin", "absent"], 3, "absent is no directory, or this user may not enter it: correct the path"),
         (["--cgi-bin", ".", "--cgi-execution", "swawn"], 3, "no execution is called 'swawn'"),
         (["--cgi-bin", ".", "--cgi-interpreter", "php"], 3, "such as .php=php-cgi"),
+        (["--cgi-bin", ".", "--cgi-preload", "cgi"], 3, "nothing runs by fork, which alone preloads cgi: choose *.py="),
+        (
+            ["--cgi-bin", ".", "--cgi-execution", "*.py=fork", "--worker-model", "fork"], 2,
+            "and with it the interpreter that execution fork keeps warm: use worker model threads",
+        ),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told(tmp_path: Path, words: list[str], status: int, complaint: str) -> None:
+    code, _, stderr = run_to_end(tmp_path, *words)
+    assert (code, complaint in stderr, "Traceback" in stderr) == (status, True, False), stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "up to 8 at once in each worker process (--threads)"),
+        (["--threads", "1"], "up to 1 at once in each worker process (--threads)"),
+        (["--worker-model", "fork"], "each as soon as asked for"),
     ],
 )
-def test_a_mistake_is_told(tmp_path: Path, words: list[str], status: int, complaint: str) -> None:
-    target = ["app"] if status == 2 else []
-    code, _, stderr = run_to_end(tmp_path, *words, *target)
-    assert (code, complaint in stderr, "Traceback" in stderr) == (status, True, False), stderr
+def test_programs_run_at_once_unless_told_otherwise(tmp_path: Path, words: list[str], said: str) -> None:
+    code, _, stderr = run_to_end(tmp_path, "--cgi-bin", ".", "--check-config", *words)
+    assert (code, f"CGI programs, {said}:" in stderr) == (0, True), stderr
+
+
+def test_threads_of_an_application_are_what_they_were(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("def application(environ, start_response): ...")
+    _, stdout, _ = run_to_end(tmp_path, "app:application", "--print-config")
+    assert re.search(r"^threads +: 1$|^threads += 1$", stdout, re.MULTILINE), stdout
+
+
+def test_modules_are_imported_before_the_scripts(tmp_path: Path) -> None:
+    """Each option is repeated, or has several values."""
+    (tmp_path / "cgi-bin").mkdir()
+    script = tmp_path / "cgi-bin" / "told.py"
+    script.write_text(
+        f"#!{sys.executable}\nimport os, sys\nprint('Content-Type: text/plain\\n')\n"
+        "print([name in sys.modules for name in ('colorsys', 'wave', 'this')], os.environ.get('A'))\n"
+    )
+    script.chmod(0o755)
+    words = ["--cgi-bin", "cgi-bin", "--cgi-execution", "*.sh=spawn,*.py=fork", "--cgi-preload", "colorsys",
+             "--cgi-preload", "no_such_module, wave", "--cgi-pass-environment", "A", "-b", "unix:s"]  # fmt: skip
+    with Master(tmp_path, *words, app=None, env={"A": "b"}) as master:
+        server = master.ready()
+        with Client(server.url, pool_size=0, timeout=PATIENCE) as client:
+            assert client.request("GET", "/told.py")[2] == b"[True, True, False] b\n"
+        server.wait_log("cannot preload no_such_module: import error: its Python lacks no_such_module")

@@ -167,6 +167,7 @@ def _has_ended(pid: int) -> bool:
         (["."], 1, "choose another with --port"),
         ([".", "--execution", "swawn"], 1, "no execution is called 'swawn'; there are: spawn, fork, inprocess"),
         ([".", "--interpreter", "php"], 1, "such as .php=php-cgi"),
+        ([".", "--preload", "cgi"], 1, "nothing runs by fork, which alone preloads cgi: choose *.py=fork as well"),
         (["no_such_module:app"], 3, "no_such_module"),
         (["no-such-directory/"], 3, "no-such-directory"),
         ([], 2, "Missing argument 'PATH'"),
@@ -180,6 +181,19 @@ def test_a_mistake_says_what_to_do(
         port = str(taken.getsockname()[1])
         result = CliRunner().invoke(main, ["serve", *arguments, "--port", port])
     assert (result.exit_code, complaint in result.output) == (status, True), result.output
+
+
+def test_modules_are_imported_before_the_script(tmp_path: Path) -> None:
+    script = tmp_path / "told.py"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys\nprint('Content-Type: text/plain\\n')\n"
+        "print([name in sys.modules for name in ('colorsys', 'wave', 'this')])\n"
+    )
+    script.chmod(0o755)
+    words = ["--execution", "fork", "--preload", "colorsys", "--preload", "wave"]
+    serving = Serving(tmp_path, "told.py", "--port", "0", *words)
+    assert serving.get("") == (200, "[True, True, False]\n")
+    assert serving.stop() == 0
 
 
 def test_an_empty_directory_says_what_a_script_is(tmp_path: Path) -> None:
