@@ -1,9 +1,8 @@
-"""``gateway demo``: its front door on its own, and the whole, with its processes, from start to Ctrl-C."""
+"""``gateway demo`` as a whole, with its processes, from start to Ctrl-C."""
 
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import re
 import signal
@@ -13,96 +12,27 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gateway.cli import demo, ports
-from gateway.cli.demo_door import Door
-from gateway.errors import ConfigError, RemoteProtocolError
+from gateway.cli import ports
+from gateway.cli.demo import servers
+from gateway.cli.demo.lanes import LANES
+from gateway.errors import ConfigError
 from tests.house import ROOT
 from tests.leftovers import Leftovers
-from tests.wsgi_calls import ask
+from tests.running_demo import Demo, wait_until
 
 pytestmark = [
     pytest.mark.usefixtures("nothing_left_over"),
     pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc"),
 ]
 
-MODELS = ("cgi", "fork", "fastcgi")
-
-
-def wait_until(condition: Callable[[], Any], *, what: str, seconds: float = 20.0) -> Any:
-    """The first true value of ``condition``."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.01)
-    return value
-
-
-class Demo:
-    """A demo in a session and a temporary directory of its own, by which everything it starts can be told."""
-
-    def __init__(self, folder: str, *arguments: str, **environ: str) -> None:
-        self.folder = folder
-        self._output = Path(folder, "output")
-        with self._output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "demo", *(arguments or ("--port", "0"))], cwd=folder,
-                env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": folder, **environ},
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        wait_until(lambda: "curl" in self.output or self.process.poll() is not None, what="the demo to start")
-        found = re.search(r"http://127\.0\.0\.1:(\d+)/ ", self.output)
-        assert found, self.output
-        self.port = int(found[1])
-        self.ask("fastcgi")  # now its front door has all its processes
-        self.began = time.monotonic()
-
-    @property
-    def output(self) -> str:
-        return self._output.read_text()
-
-    def get(self, path: str) -> tuple[int, dict[str, str], str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            return response.status, dict(response.getheaders()), response.read().decode()
-        finally:
-            connection.close()
-
-    def ask(self, model: str) -> dict[str, int]:
-        status, _, body = self.get(f"/{model}/")
-        assert status == 200, self.output
-        answer: dict[str, int] = json.loads(body)
-        return answer
-
-    def processes(self) -> list[int]:
-        """Every living process that has inherited this demo's temporary directory, a CGI program too."""
-        mark, found = f"TMPDIR={self.folder}\0".encode(), []
-        for name in filter(str.isdecimal, os.listdir("/proc")):
-            try:
-                if mark in Path("/proc", name, "environ").read_bytes():
-                    found.append(int(name))
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue  # it ended just now, or is none of ours
-        return found
-
-    def sockets(self) -> list[str]:
-        return [path.name for path in Path(self.folder).rglob("*.sock")]
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-
 
 @pytest.fixture
 def folder() -> Iterator[str]:
-    # pytest's own directories have long names, and the path of a unix socket must be short.
     with tempfile.TemporaryDirectory(prefix="d-") as name:
         yield name
 
@@ -112,6 +42,7 @@ def shared() -> Iterator[Demo]:
     """One demo for the tests that do no harm to it."""
     with tempfile.TemporaryDirectory(prefix="d-") as name:
         started = Demo(name)
+        started.get("/")  # now it has all its workers
         yield started
         started.stop()
 
@@ -127,10 +58,9 @@ def own(nothing_left_over: Leftovers, folder: str) -> Iterator[Demo]:
 
 class TestWhatItPrints:
     def test_is_the_address_and_how_to_stop_it_and_what_to_try(self, shared: Demo) -> None:
-        url = f"http://127.0.0.1:{shared.port}/"
         assert shared.output.splitlines() == [
-            f"One application, three ways: {url}  (Ctrl-C stops it)",
-            f"Ask it again and again: curl {url}{{cgi,fork,fastcgi}}/",
+            f"One application, four ways: {shared.url}/  (Ctrl-C stops it)",
+            f"Ask it again and again: curl {shared.url}/{{cgi,fork,fastcgi,aio}}/",
         ]
 
     def test_names_the_next_port_if_the_wished_one_is_in_use(self, folder: str) -> None:
@@ -144,124 +74,75 @@ class TestWhatItPrints:
     def test_says_so_if_all_ports_nearby_are_in_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ports, "PORTS", 1)
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            servers = demo.running(taken.getsockname()[1])
+            started = servers.running(taken.getsockname()[1])
             with pytest.raises(ConfigError, match="choose another with --port"):
-                servers.__enter__()
+                started.__enter__()
 
 
-class TestModels:
-    @pytest.mark.parametrize("model", ["cgi", "fork"])
-    def test_each_request_has_a_process_of_its_own(self, shared: Demo, model: str) -> None:
-        answers = [shared.ask(model) for _ in range(3)]
+class TestLanes:
+    @pytest.mark.parametrize("lane", ["cgi", "fork"])
+    def test_each_request_has_a_process_of_its_own(self, shared: Demo, lane: str) -> None:
+        answers = [shared.ask(lane) for _ in range(3)]
         assert len({answer["pid"] for answer in answers}) == 3
         assert [answer["served"] for answer in answers] == [1, 1, 1]
 
-    def test_a_fastcgi_worker_stays_and_counts(self, shared: Demo) -> None:
-        answers = [shared.ask("fastcgi") for _ in range(3)]
+    @pytest.mark.parametrize("lane", ["fastcgi", "aio"])
+    def test_a_worker_stays_and_counts(self, shared: Demo, lane: str) -> None:
+        answers = [shared.ask(lane) for _ in range(3)]
         first = answers[0]
         assert answers == [{"pid": first["pid"], "served": first["served"] + n} for n in range(3)]
 
-    @pytest.mark.parametrize("model", MODELS)
-    def test_the_time_taken_stands_in_a_header(self, shared: Demo, model: str) -> None:
-        _, headers, _ = shared.get(f"/{model}/")
-        assert re.fullmatch(r"gateway;dur=\d+\.\d\d", headers["Server-Timing"])
+    def test_what_is_measured_agrees_with_what_the_application_says(self, shared: Demo) -> None:
+        for lane in LANES:
+            said, numbers = shared.ask(lane), shared.numbers()[lane]
+            assert (numbers["pid"], numbers["served"]) == (said["pid"], said["served"])
+
+    def test_the_phases_stand_in_a_header_for_developer_tools(self, shared: Demo) -> None:
+        timing = shared.get("/cgi/")[1]["server-timing"]
+        assert re.fullmatch(r"([\w-]+;dur=\d+\.\d{3}(, |$))+", timing)
+        assert {"fork-exec", "interpreter-start", "imports", "application"} <= set(re.findall(r"([\w-]+);", timing))
+
+    def test_a_worker_is_one_process_with_memory_of_its_own(self, shared: Demo) -> None:
+        shared.get("/send", method="POST", body="count=1")
+        numbers = shared.numbers()
+        assert [numbers[lane]["processes"] for lane in ("fork", "fastcgi", "aio")] == [1, 1, 1]
+        assert all(1e6 < numbers[lane]["memory"] < 1e9 for lane in ("fork", "fastcgi", "aio"))
 
 
-class TestPage:
-    def test_shows_process_count_and_time_of_each_model(self, shared: Demo) -> None:
-        served = shared.ask("fastcgi")["served"]
-        shown = re.findall(r'data-value="(\w+)">([^<]*)<', shared.get("/")[2])
-        assert [name for name, _ in shown] == ["pid", "served", "took"] * 3
-        assert all(float(value) > 0 for _, value in shown)
-        assert [value for name, value in shown if name == "served"] == ["1", "1", str(served + 1)]
-
-    def test_asks_anew_for_each_visitor(self, shared: Demo) -> None:
-        first, second = (re.findall(r'"pid">(\d+)', shared.get("/")[2]) for _ in range(2))
-        assert [a == b for a, b in zip(first, second, strict=True)] == [False, False, True]
-
-    def test_needs_nothing_but_itself(self, shared: Demo) -> None:
-        _, headers, page = shared.get("/")
-        links = re.findall(r'(?:src|href|action)="([^"]*)"', page) + re.findall(r"url\(([^)]*)", page)
-        assert links
-        assert not [link for link in links if not link.startswith(("/cgi/", "/fork/", "/fastcgi/", "#", "data:"))]
-        assert headers["Content-Security-Policy"].startswith("default-src 'none';")
-
-    def test_can_ask_again_without_scripts(self, shared: Demo) -> None:
-        page = re.sub("(?s)<script>.*</script>", "", shared.get("/")[2])
-        assert re.findall('<form action="#(.*)"><button>Ask again</button>', page) == list(MODELS)
-
-
-class TestDoor:
-    """The front door with models of the test's own."""
-
-    def test_escapes_the_name_that_a_visitor_calls_it_by(self) -> None:
-        page = ask(Door(dict.fromkeys(MODELS, answering)), HTTP_HOST="<i>").body
-        assert b"http://&lt;i&gt;/" in page
-        assert b"<i>" not in page
-
-    def test_hands_on_the_rest_of_the_path(self) -> None:
-        def echo(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
-            start_response("200 OK", [("Content-Type", "text/plain")])
-            return [f"{environ['SCRIPT_NAME']} {environ['PATH_INFO']}".encode()]
-
-        assert ask(Door({"cgi": echo}), "/cgi/a/b").body == b"/cgi /a/b"
-
-    def test_a_head_request_has_no_body(self) -> None:
-        assert ask(Door(dict.fromkeys(MODELS, answering)), REQUEST_METHOD="HEAD").body == b""
-
-    def test_an_unknown_path_gives_a_404_that_names_the_known_ones(self) -> None:
-        answer = ask(Door(dict.fromkeys(MODELS, answering)), "/nothing")
-        assert (answer.status, answer.body.endswith(b"/ /cgi/ /fork/ /fastcgi/\n")) == ("404 Not Found", True)
-
-    def test_a_model_that_refuses_is_shown_as_failed(self) -> None:
-        def refusing(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
-            start_response("504 Gateway Timeout", [("Content-Type", "text/plain")])
-            return []
-
-        page = ask(Door({"cgi": refusing, "fork": answering, "fastcgi": answering})).body.decode()
-        assert '<p class="error">504 Gateway Timeout: the terminal says why</p>' in page
-        assert re.findall(r'"pid">([^<]*)', page) == ["–", "7", "7"]
-
-    def test_a_model_that_breaks_off_gives_a_502_and_a_log_line(self, caplog: pytest.LogCaptureFixture) -> None:
-        def breaking(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterator[bytes]:
-            start_response("200 OK", [("Content-Type", "text/plain")])
-            yield b"some"
-            raise RemoteProtocolError("the upstream is gone")
-
-        assert ask(Door({"fork": breaking}), "/fork/").status == "502 Bad Gateway"
-        assert caplog.messages == ["/fork/ failed: the upstream is gone"]
-
-
-def answering(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
-    """A model in which process 7 answers."""
-    start_response("200 OK", [("Content-Type", "application/json")])
-    return [b'{"pid": 7, "served": 1}']
+class TestEvents:
+    def test_a_request_by_whomever_is_told_to_who_listens(self, shared: Demo) -> None:
+        with socket.create_connection(("127.0.0.1", shared.port), timeout=20) as listener:
+            listener.sendall(b"GET /events HTTP/1.0\r\n\r\n")
+            events = listener.makefile("rb")
+            assert b"text/event-stream" in b"".join(iter(events.readline, b"\r\n"))
+            assert events.readline() == b"event: lanes\n"
+            pid = shared.ask("fastcgi")["pid"]
+            told = next(line for line in iter(events.readline, b"") if b'"lane":"fastcgi"' in line)
+            assert b'"pid":%d,' % pid in told
 
 
 class TestEnd:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
-    def test_a_signal_to_its_group_leaves_no_process_and_no_socket(self, own: Demo, number: int) -> None:
-        for model in MODELS:
-            own.ask(model)
-        assert sorted(own.sockets()) == ["fastcgi.sock", "fork.sock"]
+    def test_a_signal_to_its_group_leaves_no_process_and_no_file(self, own: Demo, number: int) -> None:
+        own.get("/")
+        assert "page.sock" in own.left()
         os.killpg(own.process.pid, number)
         assert own.process.wait(20) == 0
-        assert (own.processes(), own.sockets(), os.listdir(own.folder)) == ([], [], ["output"])
+        assert (own.processes(), own.left()) == ([], [])
         assert own.output.endswith("Stopped; no process and no socket is left.\n")
 
     def test_ctrl_c_amid_requests_leaves_no_process(self, own: Demo) -> None:
         answered: list[str] = []
 
-        def visit() -> None:
+        def visit(lane: str) -> None:
             try:
                 while own.process.poll() is None:
-                    for model in MODELS:
-                        own.get(f"/{model}/")
-                        answered.append(model)
+                    own.get(f"/{lane}/")
+                    answered.append(lane)
             except (OSError, http.client.HTTPException):
                 return  # it has stopped
 
-        visitors = [threading.Thread(target=visit) for _ in range(3)]
+        visitors = [threading.Thread(target=visit, args=(lane,)) for lane in LANES]
         for visitor in visitors:
             visitor.start()
         wait_until(lambda: len(answered) > 20, what="answers")
@@ -269,7 +150,16 @@ class TestEnd:
         assert own.process.wait(20) == 0
         for visitor in visitors:
             visitor.join(20)
-        assert (own.processes(), own.sockets()) == ([], [])
+        assert (own.processes(), own.left()) == ([], [])
+
+    def test_an_open_page_does_not_hold_it_up(self, own: Demo) -> None:
+        with socket.create_connection(("127.0.0.1", own.port), timeout=20) as page:
+            page.sendall(b"GET /events HTTP/1.0\r\n\r\n")
+            assert page.recv(1)
+            began = time.monotonic()
+            own.stop()
+            assert time.monotonic() - began < 5
+        assert "cancelled" not in own.output
 
     def test_a_silent_visitor_does_not_hold_it_up(self, own: Demo) -> None:
         with socket.create_connection(("127.0.0.1", own.port)):
@@ -280,36 +170,41 @@ class TestEnd:
         assert own.processes() == []
 
     def test_its_servers_end_when_it_is_killed(self, own: Demo) -> None:
-        own.ask("cgi")
+        own.get("/")
         own.process.kill()
         own.process.wait(20)
         wait_until(lambda: not own.processes(), what="its servers to end")
 
 
 class TestServers:
-    def test_one_that_is_killed_is_replaced(self, own: Demo) -> None:
+    def test_a_worker_that_is_killed_is_replaced(self, own: Demo) -> None:
         before = own.ask("fastcgi")["pid"]
-        wait_until(lambda: time.monotonic() > own.began + demo.GRACE, what="the worker to be out of its infancy")
         os.kill(before, signal.SIGKILL)
-        wait_until(lambda: "takes its place" in own.output, what="another worker")
-        after = own.ask("fastcgi")
-        assert after["served"] == 1
-        assert (
-            f"the FastCGI worker, process {before}, died by signal 9 (Killed); process {after['pid']} takes its place"
-            in own.output
+        after = wait_until(lambda: own.get("/fastcgi/")[0] == 200 and own.ask("fastcgi"), what="another worker")
+        assert after["pid"] != before
+
+    def test_one_that_is_killed_is_replaced(self, own: Demo) -> None:
+        worker = own.ask("fastcgi")["pid"]
+        before = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+        wait_until(lambda: time.monotonic() > own.began + servers.GRACE, what="the server to be out of its infancy")
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: "takes its place" in own.output, what="another server")
+        assert own.ask("fastcgi")["served"] == 1
+        assert re.search(
+            rf"the server of the page, process {before}, died by signal 9 \(Killed\); process \d+ takes its place",
+            own.output,
         )
+        wait_until(lambda: worker not in own.processes(), what="the worker that nobody asks any more to end")
 
     def test_one_that_cannot_start_ends_the_demo_with_the_reason(self, folder: str) -> None:
-        broken = Path(folder, "gunicorn")
-        broken.mkdir()
-        (broken / "__init__.py").write_text("raise ImportError('no gunicorn for this test')")
+        Path(folder, "h11.py").write_text("raise ImportError('no h11 for this test')")
         done = subprocess.run(
             [sys.executable, "-m", "gateway", "demo", "--port", "0"], cwd=folder, capture_output=True, text=True,
             env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "TMPDIR": folder}, timeout=20,
         )  # fmt: skip
         assert done.returncode == 1
-        assert "no gunicorn for this test" in done.stderr
-        assert re.search(r"the front door, process \d+, exited with status 1 as soon as it was started", done.stderr)
+        assert "no h11 for this test" in done.stderr
+        assert re.search(r"the HTTP server, process \d+, exited with status 1 as soon as it was started", done.stderr)
 
 
 def test_open_shows_the_page_in_a_browser(folder: str) -> None:
@@ -320,4 +215,4 @@ def test_open_shows_the_page_in_a_browser(folder: str) -> None:
     visited = Path(folder, "visited")
     wait_until(lambda: visited.exists() and visited.read_text(), what="the browser")
     started.stop()
-    assert visited.read_text() == f"http://127.0.0.1:{started.port}/\n"
+    assert visited.read_text() == f"{started.url}/\n"

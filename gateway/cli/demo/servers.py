@@ -1,7 +1,8 @@
-"""``gateway demo``: one application as CGI, as forks and as a FastCGI worker behind an HTTP front door of its own.
+"""The processes of ``gateway demo``: an HTTP server, behind it by FastCGI the page and the lanes, and who starts both.
 
 This process listens on every socket, starts a process for each server, and then only waits for signals.  A server gets
 its socket as a descriptor: a connection that comes before it is ready, or while it is replaced, waits in the queue.
+What serves in the lanes is started by the page's server, request by request.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import time
 import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from gateway.address import Address, bound_address, listen
-from gateway.cli.demo_app import application
 from gateway.cli.ports import listen_nearby
-from gateway.entry import serve
+from gateway.client import Client
+from gateway.entry import build_worker
 from gateway.errors import ConfigError
 from gateway.limits import Limits
 
@@ -94,30 +96,42 @@ def running(port: int) -> Iterator[tuple[int, list[Server]]]:
     with ExitStack() as stack:
         door = stack.enter_context(listen_nearby(port))
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-demo-"))
-        fork = Address(path=f"{folder}/fork.sock", protocol="fastcgi")
-        fastcgi = Address(path=f"{folder}/fastcgi.sock", protocol="fastcgi")
-        upstreams = {"fork": str(fork), "fastcgi": str(fastcgi)}
+        page = Address(path=f"{folder}/page.sock", protocol="fastcgi")
         servers = [
-            Server("forking server", stack.enter_context(listen(fork)), _worker("fork")),
-            Server("FastCGI worker", stack.enter_context(listen(fastcgi)), _worker("threads")),
-            Server("front door", door, lambda fd: _serve_door(fd, upstreams)),
+            Server("HTTP server", door, lambda fd: _serve_http(fd, str(page))),
+            Server("server of the page", stack.enter_context(listen(page)), _serve_page),
         ]
         for server in servers:
-            stack.callback(server.stop)  # the last one first
+            stack.callback(server.stop)  # the last one first: it ends the stream of events
             server.start()
         yield bound_address(door).port, servers
 
 
-def _worker(model: str) -> Callable[[int], None]:
-    limits = Limits(graceful_timeout=GRACE)
-    return lambda fd: serve(application, f"fd://{fd}", worker_model=model, limits=limits)
+def _serve_http(fd: int, upstream: str) -> None:
+    with Client(upstream) as client:
+        _serve(client.asgi, fd, protocol="http", stop=lambda: None)
 
 
-def _serve_door(fd: int, upstreams: dict[str, str]) -> None:
+def _serve_page(fd: int) -> None:
     # Loaded only here: a fork takes the longer the more is in the memory that it copies.
-    from gateway.cli.demo_door import serve_door
+    from gateway.cli.demo.door import DemoDoor
 
-    serve_door(fd, upstreams, grace=GRACE)
+    door = DemoDoor()
+    _serve(door, fd, protocol="fastcgi", stop=door.stream.end)
+
+
+def _serve(app: Any, fd: int, *, protocol: str, stop: Callable[[], object]) -> None:
+    """Serve until SIGTERM; ``stop`` is called then, in the event loop."""
+    with socket.socket(fileno=fd) as listener:
+        worker: Any = build_worker(app, [listener], protocol=protocol, limits=Limits(graceful_timeout=GRACE))
+
+        def end(*_: object) -> None:
+            worker.stop()
+            if worker.peers:
+                worker.loop.call_soon_threadsafe(stop)
+
+        signal.signal(signal.SIGTERM, end)
+        worker.run()
 
 
 def browse(url: str) -> None:

@@ -15,14 +15,15 @@ from gateway.errors import ConfigError
 def command(*, port: int, browse: bool) -> None:
     """Show a process per request and persistent workers side by side.
 
-    One application runs as a CGI script, as forks of a warm process and as a FastCGI worker, behind an HTTP server on
-    127.0.0.1. If the port is in use, the next free one is taken.
+    One application runs as CGI, as forks of a warm process, as a FastCGI worker and in an event loop. A page on
+    127.0.0.1 has requests made and draws, live, what each of them consists of. If the port is in use, the next free one
+    is taken.
     """
     if not hasattr(os, "fork"):
         raise click.ClickException("the demo forks and uses unix sockets: run it on Linux, macOS or in WSL")
     from rich.console import Console
 
-    from gateway.cli import demo as the_demo
+    from gateway.cli.demo import servers
     from gateway.cli.ports import HOST
 
     console = Console(soft_wrap=True, highlight=False)
@@ -31,13 +32,13 @@ def command(*, port: int, browse: bool) -> None:
         url = f"http://{HOST}:{actual}/"
         if port not in (0, actual):
             console.print(f"Port {port} is in use; {actual} is the next free one.")
-        console.print(f"One application, three ways: [bold link={url}]{url}[/]  (Ctrl-C stops it)")
-        console.print(f"Ask it again and again: [cyan]curl {url}{{cgi,fork,fastcgi}}/[/]")
+        console.print(f"One application, four ways: [bold link={url}]{url}[/]  (Ctrl-C stops it)")
+        console.print(f"Ask it again and again: [cyan]curl {url}{{cgi,fork,fastcgi,aio}}/[/]")
         if browse:
-            the_demo.browse(url)
+            servers.browse(url)
 
     try:
-        the_demo.run(port, started=started, say=console.print)
+        servers.run(port, started=started, say=console.print)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     if console.is_terminal:

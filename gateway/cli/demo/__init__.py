@@ -1,0 +1,1 @@
+"""``gateway demo``: one application in four process models, on a live page."""

@@ -1,0 +1,140 @@
+"""The lanes of ``gateway demo``: one process model each, asked one request after the other, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+from gateway.errors import GatewayError
+from gateway.measure.phases import Timeline
+from gateway.measure.phases_running import Measured
+from gateway.measure.processes import Tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gateway.environ import Environ
+    from gateway.events import Headers
+
+T = TypeVar("T")
+
+KEPT = 50
+"""Requests of a lane that are remembered."""
+
+SOURCES = [Path(__file__).with_name(f"{name}.py") for name in ("application", "application_asgi")]
+_WSGI, _ASGI = (f"{path}:application" for path in SOURCES)
+LANES = {"cgi": ("cgi", _WSGI), "fork": ("fork", _WSGI), "fastcgi": ("fastcgi", _WSGI), "aio": ("fastcgi", _ASGI)}
+"""A lane's name, which is its path, too; its model, as gateway.measure has it; and the application."""
+
+
+_FAILED = {"status": "502 Bad Gateway", "pid": 0, "served": 0, "waited": 0, "whole": 0, "phases": []}
+"""What is known of a request that nothing was heard of."""
+
+
+class Lane:
+    """One model.  ``publish(request)`` is called in the event loop with what became known of each request."""
+
+    def __init__(self, name: str, *, publish: Callable[[dict[str, Any]], object]) -> None:
+        model, target = LANES[name]
+        self.name = name
+        self.asked = 0
+        """Requests in all."""
+        self.last: Timeline | None = None
+        self.recent: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        """What was published, the latest at the end."""
+        self.processes = 0
+        """Those that live, when somebody looked last."""
+        self.memory = 0
+        """Bytes that these have together (PSS)."""
+        self._measured = Measured(model, target, seen=self._seen)
+        self._starts_its_own = model == "cgi"
+        self._publish = publish
+        self._loop: asyncio.AbstractEventLoop
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    def __repr__(self) -> str:
+        return f"<Lane {self.name} asked={self.asked} pid={self.pid}>"
+
+    @property
+    def pid(self) -> int | None:
+        """The process that stays, once it was asked for the first time."""
+        return self._measured.pid
+
+    async def ask(self) -> dict[str, Any]:
+        """Make a request, after those that others make, and give what became known of it."""
+        await self._work(self._ask)
+        return self.recent[-1]
+
+    async def answer(self, environ: Environ) -> tuple[str, Headers, bytes]:
+        """What the application answers to a request of the visitor's own.  Raises GatewayError."""
+        return await self._work(self._answer, environ)
+
+    async def _work(self, work: Callable[..., T], *arguments: object) -> T:
+        self._loop = asyncio.get_running_loop()
+        return await self._loop.run_in_executor(self._thread, work, *arguments)
+
+    def look(self, *, apart: Iterable[int]) -> None:
+        """See what lives, of all that we started but those ``apart``.  Takes some milliseconds."""
+        if self.pid is not None or self._starts_its_own:
+            tree = Tree(self.pid, apart=frozenset(apart))
+            self.processes, self.memory = len(tree.pids()), tree.pss()
+
+    def numbers(self) -> dict[str, Any]:
+        """Of the latest request, and of all of them; times are nanoseconds."""
+        latest = self.recent[-1] if self.recent else _FAILED
+        kept = ("status", "pid", "served", "waited", "phases")
+        return {name: latest[name] for name in kept} | {
+            "asked": self.asked, "median": self._median(), "processes": self.processes, "memory": self.memory
+        }  # fmt: skip
+
+    def _median(self) -> int:
+        times = [request["waited"] for request in self.recent if request["status"] == "200 OK"]
+        return round(median(times)) if times else 0
+
+    def close(self) -> None:
+        """End what serves, after the request under way."""
+        self._thread.shutdown(cancel_futures=True)
+        self._measured.close()
+
+    # -- called by the lane's thread
+
+    def _ask(self) -> None:
+        try:
+            self._measured.ask("/")
+        except GatewayError as error:
+            logging.getLogger("gateway").error("/%s/ failed: %s", self.name, error)
+            self._loop.call_soon_threadsafe(self._take, None)
+
+    def _answer(self, environ: Environ) -> tuple[str, Headers, bytes]:
+        head: list[Any] = []
+        answer = self._measured(environ, lambda *started: head.extend(started[:2]))
+        try:
+            body = b"".join(answer)
+        finally:
+            answer.close()
+        status, headers = head
+        return status, [*headers, ("Server-Timing", _server_timing(answer.timeline))], body
+
+    def _seen(self, timeline: Timeline) -> None:
+        self._loop.call_soon_threadsafe(self._take, timeline)
+
+    # -- and then by the event loop
+
+    def _take(self, timeline: Timeline | None) -> None:
+        self.asked += 1
+        self.last = timeline
+        request = _FAILED if timeline is None else timeline.as_dict()
+        self.recent.append(request | {"lane": self.name, "asked": self.asked})
+        self._publish(self.recent[-1] | {"median": self._median()})
+
+
+def _server_timing(timeline: Timeline) -> str:
+    """The phases for the developer tools of a browser (W3C Server Timing)."""
+    names = {phase.name: re.sub(r"\W+", "-", phase.name) for phase in timeline.phases}
+    return ", ".join(f"{token};dur={timeline.took(name) / 1e6:.3f}" for name, token in names.items())
