@@ -94,6 +94,8 @@ def command(*, target: str, path: str, models: list[str], as_json: bool, verbose
     statuses = {timeline.status for timelines in traces.values() for timeline in timelines}
     if len(statuses) > 1:
         raise click.ClickException(f"the models do not answer alike: {', '.join(sorted(statuses))}")
+    if statuses & {"502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"}:
+        raise click.ClickException(f"no model answers: {', '.join(statuses)}; look at what they say above")
 
 
 def _wires(models: list[str]) -> dict[str, list[str]]:

@@ -141,8 +141,7 @@ def bar(timeline: Timeline, longest: int) -> Iterator[Styled]:
             yield letter * (until - drawn), style
             drawn = until
     if not drawn:  # too short to be seen
-        longest_part = max(parts, key=lambda phase: phase.took)
-        yield LETTERS[longest_part.name]
+        yield LETTERS[max(timeline.phases or parts, key=lambda phase: phase.took).name]
 
 
 def _milliseconds(nanoseconds: int) -> str:
