@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from gateway.errors import RequestAborted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +50,8 @@ class Lenient:
                 for block in result:
                     yield _bytes(block)
                     sent = sent or bool(block)
+            except RequestAborted:
+                raise  # nobody is there to be answered
             except Exception:
                 if sent:
                     raise
@@ -58,6 +62,8 @@ class Lenient:
 
         try:
             result = self._app(environ, start)
+        except RequestAborted:
+            raise
         except Exception:
             if sent:
                 raise
