@@ -5,8 +5,6 @@ APPLICATION answers requests that a web server multiplexes over a connection; WE
 
 from __future__ import annotations
 
-from struct import Struct
-
 from gateway.errors import LimitExceeded, LocalProtocolError, RemoteProtocolError
 from gateway.events import (
     APPLICATION,
@@ -30,24 +28,46 @@ from gateway.events import (
 )
 from gateway.head import ResponseReader, serialize_head
 from gateway.limits import Limits
+from gateway.protocols.fastcgi_records import (
+    ABORT_REQUEST,
+    BEGIN_BODY,
+    BEGIN_REQUEST,
+    CANT_MPX_CONN,
+    CONTENT_MAX,
+    DATA,
+    END_BODY,
+    END_OF_STDOUT_1,
+    END_REQUEST,
+    GET_VALUES,
+    GET_VALUES_RESULT,
+    KEEP_CONN,
+    MAX_CONNS,
+    MAX_REQS,
+    MPXS_CONNS,
+    NULL_REQUEST_ID,
+    OVERLOADED,
+    PARAMS,
+    PROTOCOL_STATUS,
+    REQUEST_COMPLETE,
+    STDERR,
+    STDIN,
+    STDOUT,
+    TYPE_NAMES,
+    UNKNOWN_ROLE,
+    UNKNOWN_TYPE,
+    VERSION_1,
+    cut_request,
+    decode_pairs,
+    encode_end,
+    encode_pairs,
+    encode_record,
+    read_header,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
-
-    from gateway.events import Pairs, Params
-
-# §8 gives these names with the prefix FCGI_.
-VERSION_1, NULL_REQUEST_ID, KEEP_CONN = 1, 0, 1
-BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR, DATA = range(1, 9)
-GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = 9, 10, 11
-REQUEST_COMPLETE, CANT_MPX_CONN, OVERLOADED, UNKNOWN_ROLE = range(4)
-MAX_CONNS, MAX_REQS, MPXS_CONNS = "FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS"
-
-TYPE_NAMES = "nothing BEGIN_REQUEST ABORT_REQUEST END_REQUEST PARAMS STDIN STDOUT STDERR DATA GET_VALUES".split()
-TYPE_NAMES += ["GET_VALUES_RESULT", "UNKNOWN_TYPE"]
-PROTOCOL_STATUS = ("", "CANT_MPX_CONN", "OVERLOADED", "UNKNOWN_ROLE")
 
 NEXT_STREAM = {
     RESPONDER: {PARAMS: STDIN, STDIN: 0},
@@ -56,75 +76,7 @@ NEXT_STREAM = {
 }
 """The streams that each role reads, one after the other (§6.2 to §6.4); an empty record ends each (§3.3)."""
 
-# §3.3: version, type, requestId, contentLength, paddingLength, reserved.
-_HEADER = Struct(">BBHHBx")
-_read_header, _make_header = _HEADER.unpack_from, _HEADER.pack
-# §5.1: role, flags, reserved[5]; §5.5: appStatus, protocolStatus, reserved[3].
-_BEGIN_BODY, _END_BODY = Struct(">HB5x"), Struct(">IB3x")
-
-_CONTENT_MAX = 65528  # the longest content we put in one record; a multiple of 8 needs no padding (§3.3)
-_PADDING = [b"\0" * n for n in range(8)]
 _TOO_LARGE = "431 Request Header Fields Too Large"
-
-
-def encode_record(kind: int, request_id: int, content: bytes = b"") -> bytes:
-    """One record, padded to a multiple of eight bytes as §3.3 recommends; ``content`` is at most 65535 bytes."""
-    padding = -len(content) % 8
-    return _make_header(VERSION_1, kind, request_id, len(content), padding) + content + _PADDING[padding]
-
-
-def _encode_end(request_id: int, app_status: int = 0, protocol_status: int = REQUEST_COMPLETE) -> bytes:
-    return encode_record(END_REQUEST, request_id, _END_BODY.pack(app_status & 0xFFFFFFFF, protocol_status))
-
-
-_END_OF_STDOUT_1 = encode_record(STDOUT, 1) + _encode_end(1)  # what ends nearly every response there is
-
-
-def encode_pairs(pairs: Iterable[tuple[str, str]]) -> bytes:
-    """Name-value pairs (§3.4).  Raises LocalProtocolError for what is not latin-1."""
-    chunks = []
-    try:
-        for name, value in pairs:
-            for size in (len(name), len(value)):
-                chunks.append(bytes((size,)) if size < 128 else (size | 0x80000000).to_bytes(4, "big"))
-            chunks += (name.encode("latin-1"), value.encode("latin-1"))
-    except UnicodeEncodeError as error:
-        raise LocalProtocolError(f"a param is not latin-1 (PEP 3333): {error.object[:80]!r}") from None
-    return b"".join(chunks)
-
-
-def decode_pairs(block: bytes) -> tuple[Params, Pairs]:
-    """Name-value pairs (§3.4); all in order as well, if a name came twice.  Raises RemoteProtocolError."""
-    text = block.decode("latin-1")
-    params: Params = {}
-    at, count, size = 0, 0, len(block)
-    try:
-        if text.isascii():  # so every length is one byte: the common case, and a loop worth keeping short
-            while at < size:
-                middle = at + 2 + block[at]
-                name = text[at + 2 : middle]
-                at = middle + block[at + 1]
-                params[name] = text[middle:at]
-                count += 1
-            if at == size and count == len(params):
-                return params, ()
-            at = 0
-        pairs = []
-        while at < size:
-            lengths = []
-            for _ in range(2):
-                width = 1 if block[at] < 128 else 4
-                lengths.append(int.from_bytes(block[at : at + width], "big") & 0x7FFFFFFF)
-                at += width
-            middle, end = at + lengths[0], at + sum(lengths)
-            pairs.append((text[at:middle], text[middle:end]))
-            at = end
-    except IndexError:
-        at = -1
-    if at != size:
-        raise RemoteProtocolError(f"a name or value claims more than its block of {size} bytes has (§3.4)")
-    params = dict(pairs)
-    return params, () if len(params) == len(pairs) else pairs
 
 
 class _Stream:
@@ -200,10 +152,13 @@ class Connection:
     def events(self) -> list[Event]:
         """What was fed.  After a RemoteProtocolError once more: what came before the fault, and aborts."""
         inbox, at = self._inbox, 0
+        if self.side is APPLICATION and not self._streams and (block := cut_request(inbox)) and self._take(block):
+            self.reusable = inbox[10] == KEEP_CONN
+            at = len(inbox)
         size, handlers, streams, most = len(inbox), self._handlers, self._streams, self._most
         try:
             while size - at >= 8:
-                version, kind, request_id, length, padding = _read_header(inbox, at)
+                version, kind, request_id, length, padding = read_header(inbox, at)
                 if version != VERSION_1:
                     raise RemoteProtocolError(f"record version is {version}, not 1 (§3.3)")
                 start, end = at + 8, at + 8 + length + padding
@@ -229,6 +184,20 @@ class Connection:
         self._received += at
         events, self._events = self._events, []
         return events
+
+    def _take(self, block: bytes) -> bool:
+        """A whole request at once.  False, and nothing is done, if it breaks a rule: its records will show where."""
+        try:
+            params, repeated = decode_pairs(block)
+        except RemoteProtocolError:
+            return False
+        limits = self._limits
+        if len(block) > limits.params_size or len(repeated or params) > limits.params_count:
+            return False
+        stream = self._streams[1] = _Stream(RESPONDER)
+        stream.expects = 0
+        self._events += (Request(params, 1, RESPONDER, repeated), EndOfRequest(1))
+        return True
 
     def _refuse(self, error: RemoteProtocolError) -> RemoteProtocolError:
         """The connection ends here: say where, and give a web server that waits for a head one (silence is a 502)."""
@@ -259,7 +228,7 @@ class Connection:
             raise RemoteProtocolError(f"BEGIN_REQUEST has {len(content)} bytes, not 8 (§5.1)")
         if request_id == NULL_REQUEST_ID or stream is not None:
             raise RemoteProtocolError(f"BEGIN_REQUEST for request id {request_id}, which is in use or reserved (§3.3)")
-        role, flags = _BEGIN_BODY.unpack(content)
+        role, flags = BEGIN_BODY.unpack(content)
         if len(self._streams) >= self._most:
             # §5.5: CANT_MPX_CONN when the application processes one request at a time per connection.
             refusal = CANT_MPX_CONN if self._most == 1 else OVERLOADED
@@ -269,7 +238,7 @@ class Connection:
                 self._streams[request_id] = _Stream(role)
                 return
             refusal = UNKNOWN_ROLE
-        self._outbox.append(_encode_end(request_id, 0, refusal))
+        self._outbox.append(encode_end(request_id, 0, refusal))
 
     def _on_stream(self, stream: _Stream, kind: int, request_id: int, content: bytes) -> None:
         if kind != stream.expects:
@@ -299,7 +268,7 @@ class Connection:
         if stream.expects == PARAMS:
             # Nobody was told of this request yet, so nobody else will end it (§5.4).
             del self._streams[request_id]
-            self._outbox.append(_encode_end(request_id))
+            self._outbox.append(encode_end(request_id))
         else:
             stream.expects = 0
             self._events.append(AbortRequest(request_id))
@@ -317,7 +286,7 @@ class Connection:
     def _on_end(self, stream: _Stream, kind: int, request_id: int, content: bytes) -> None:
         if len(content) != 8:
             raise RemoteProtocolError(f"END_REQUEST has {len(content)} bytes, not 8 (§5.5)")
-        app_status, protocol_status = _END_BODY.unpack(content)
+        app_status, protocol_status = END_BODY.unpack(content)
         if protocol_status > UNKNOWN_ROLE:
             raise RemoteProtocolError(f"protocolStatus {protocol_status} is unknown (§5.5)")
         del self._streams[request_id]
@@ -373,9 +342,9 @@ class Connection:
         if cut:
             self._outbox.append(encode_record(ABORT_REQUEST, request_id))
         elif request_id == 1 and event.app_status == 0:
-            self._outbox.append(_END_OF_STDOUT_1)
+            self._outbox.append(END_OF_STDOUT_1)
         else:
-            self._outbox.append(encode_record(STDOUT, request_id) + _encode_end(request_id, event.app_status))
+            self._outbox.append(encode_record(STDOUT, request_id) + encode_end(request_id, event.app_status))
 
     def _send_request(self, stream: _Stream | None, event: Event) -> None:
         request_id = event.request_id
@@ -409,7 +378,7 @@ class Connection:
         stream = _Stream(event.role)
         stream.reader = ResponseReader(self._limits.head_size, request_id)
         block = encode_pairs(event.repeated or event.params.items())
-        self._outbox.append(encode_record(BEGIN_REQUEST, request_id, _BEGIN_BODY.pack(event.role, self._flags)))
+        self._outbox.append(encode_record(BEGIN_REQUEST, request_id, BEGIN_BODY.pack(event.role, self._flags)))
         self._write_stream(PARAMS, request_id, block)
         self._end_stream(stream, request_id)
         self._streams[request_id] = stream
@@ -425,11 +394,11 @@ class Connection:
             self._write_stream(STDOUT, self._pending_id, b"".join(pending))
 
     def _write_stream(self, kind: int, request_id: int, data: bytes) -> None:
-        if 0 < len(data) <= _CONTENT_MAX:  # never an empty record: it would end the stream (§3.3)
+        if 0 < len(data) <= CONTENT_MAX:  # never an empty record: it would end the stream (§3.3)
             self._outbox.append(encode_record(kind, request_id, data))
             return
-        for at in range(0, len(data), _CONTENT_MAX):
-            self._outbox.append(encode_record(kind, request_id, data[at : at + _CONTENT_MAX]))
+        for at in range(0, len(data), CONTENT_MAX):
+            self._outbox.append(encode_record(kind, request_id, data[at : at + CONTENT_MAX]))
 
     def data_to_send(self) -> list[bytes]:
         """What to write now, in order."""

@@ -215,6 +215,23 @@ def test_a_pair_may_be_cut_anywhere_by_the_end_of_a_record() -> None:
         assert heard(Connection(APPLICATION), cut) == [Request({"NAME": "v" * 200, "N2": ""}, 1)]
 
 
+@pytest.mark.parametrize(
+    ("block", "limits"),
+    [(b"\x09\0A", Limits()), (PAIR_A_B * 2, Limits(params_size=5)), (PAIR_A_B * 2, Limits(params_count=1))],
+    ids=["malformed", "too large", "too many"],
+)
+def test_a_bad_request_that_comes_at_once_is_refused_as_in_pieces(block: bytes, limits: Limits) -> None:
+    records = begin() + record(PARAMS, block) + record(PARAMS) + record(STDIN)
+    messages = []
+    for pieces in ([records], [records[at : at + 1] for at in range(len(records))]):
+        connection = Connection(APPLICATION, limits=limits)
+        with pytest.raises(RemoteProtocolError) as caught:
+            for piece in pieces:
+                heard(connection, piece)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
 def test_repeated_params_are_sent_as_they_came() -> None:
     request = Request({"A": "2"}, 1, repeated=[("A", "1"), ("A", "2")])
     assert pair().ask(request) == [request]

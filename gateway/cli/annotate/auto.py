@@ -6,12 +6,13 @@ from gateway.cli.annotate import NAME, TYPE, VALUE, Annotation, Lines, Stream, a
 from gateway.errors import RemoteProtocolError
 from gateway.events import APPLICATION, WEB_SERVER, Side
 from gateway.head import TOKEN
-from gateway.protocols import ajp, fastcgi
+from gateway.protocols import ajp
 from gateway.protocols.detect import V1, V2, WIRE_OF, decode_proxy
+from gateway.protocols.fastcgi_records import END_REQUEST, GET_VALUES_RESULT, STDERR, STDOUT, UNKNOWN_TYPE
 
 ENOUGH = 16 + 65535
 """Bytes that are enough to tell: a PROXY header of version 2 is not longer."""
-_ANSWERS = (fastcgi.STDOUT, fastcgi.STDERR, fastcgi.END_REQUEST, fastcgi.GET_VALUES_RESULT, fastcgi.UNKNOWN_TYPE)
+_ANSWERS = (STDOUT, STDERR, END_REQUEST, GET_VALUES_RESULT, UNKNOWN_TYPE)
 
 
 def recognise(data: bytes) -> tuple[str, Side]:

@@ -6,7 +6,8 @@ from gateway.cli.annotate import BODY, FRAME, NAME, NUMBER, TYPE, VALUE, Annotat
 from gateway.cli.annotate.cgi import body, readable, response
 from gateway.errors import RemoteProtocolError
 from gateway.events import APPLICATION, Side
-from gateway.protocols.fastcgi import (
+from gateway.protocols.fastcgi import NEXT_STREAM
+from gateway.protocols.fastcgi_records import (
     ABORT_REQUEST,
     BEGIN_REQUEST,
     DATA,
@@ -14,7 +15,6 @@ from gateway.protocols.fastcgi import (
     GET_VALUES,
     GET_VALUES_RESULT,
     KEEP_CONN,
-    NEXT_STREAM,
     PARAMS,
     PROTOCOL_STATUS,
     STDIN,
