@@ -26,9 +26,22 @@ SPEC_VERSION = "2.5"
 """Of the HTTP specification: ``send()`` raises OSError when the web server no longer listens (2.4)."""
 
 _HTTP_VERSIONS = {"HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/2": "2", "HTTP/3.0": "3", "HTTP/3": "3"}
-_header_names: dict[str, bytes] = {"CONTENT_TYPE": b"content-type", "CONTENT_LENGTH": b"content-length"}
-"""Variables and the headers that they stand for: visitors send the same few for ever."""
 _HEADER_NAMES_SIZE = 500
+
+
+class _HeaderNames(dict[str, bytes]):
+    """Variables and the headers that they stand for, b"" for none: visitors send the same few for ever."""
+
+    def __missing__(self, variable: str) -> bytes:
+        name = b""
+        if variable.startswith("HTTP_"):
+            name = variable[5:].replace("_", "-").lower().encode("latin-1")
+        if len(self) < _HEADER_NAMES_SIZE:
+            self[variable] = name
+        return name
+
+
+_header_names = _HeaderNames(CONTENT_TYPE=b"content-type", CONTENT_LENGTH=b"content-length")
 
 
 def build_scope(environ: Environ, *, repeated: Pairs = ()) -> Scope:
@@ -79,33 +92,28 @@ def _raw_path(uri: str) -> bytes:
 
 
 def _headers(environ: Environ, repeated: Pairs) -> list[tuple[bytes, bytes]]:
+    names = _header_names
     headers = [
-        (_header_names.get(name) or _header_name(name), value.encode("latin-1"))
+        (header, value.encode("latin-1"))
         for name, value in (_apart(environ, repeated) if repeated else environ.items())
-        if name[:5] == "HTTP_"
+        if (header := names[name])
     ]
-    for variable in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if variable in environ:
-            headers.append((_header_names[variable], environ[variable].encode("latin-1")))
     if "HTTP_TRANSFER_ENCODING" in environ and "CONTENT_LENGTH" in environ:
         # RFC 9112 §6.1: the web server, which has decoded the body, ought to have removed it.
         headers = [pair for pair in headers if pair[0] != b"transfer-encoding"]
     return headers
 
 
-def _header_name(variable: str) -> bytes:
-    name = variable[5:].replace("_", "-").lower().encode("latin-1")
-    if len(_header_names) < _HEADER_NAMES_SIZE:
-        _header_names[variable] = name
-    return name
+_ONCE = frozenset(("HTTP_COOKIE", "CONTENT_TYPE", "CONTENT_LENGTH"))
+"""Cookies are joined (RFC 9113 §8.2.3); of the other two the environ has the one that counts."""
 
 
 def _apart(environ: Environ, repeated: Pairs) -> list[tuple[str, Any]]:
-    """The variables with repeated headers one by one; cookies stay joined, as applications expect (RFC 9113 §8.2.3).
+    """The variables with repeated headers one by one, but for those that applications expect to find once.
 
     The order is that of the request; what the environ found elsewhere (a repair) comes last, what it dropped is gone.
     """
-    pairs = [pair for pair in repeated if pair[0] != "HTTP_COOKIE" and pair[0] in environ]
+    pairs = [pair for pair in repeated if pair[0] not in _ONCE and pair[0] in environ]
     told = dict(pairs)
     return pairs + [pair for pair in environ.items() if pair[0] not in told]
 
@@ -118,13 +126,19 @@ def wants_websocket(environ: Environ) -> bool:
 # -- and back
 
 _PROTOCOLS = {"2": "HTTP/2.0", "3": "HTTP/3.0"}
-_ONLY_CGI_KNOWS = ("AUTH_TYPE", "REMOTE_IDENT", "REMOTE_USER")
-"""What no scope has, but the environ of one that :func:`build_scope` made; SSL_* beside."""
+_OF_A_SCOPE = frozenset(
+    "CONTENT_LENGTH CONTENT_TYPE HTTPS PATH_INFO QUERY_STRING REMOTE_ADDR REMOTE_PORT REQUEST_METHOD REQUEST_SCHEME "
+    "REQUEST_URI SCRIPT_NAME SERVER_NAME SERVER_PORT SERVER_PROTOCOL".split()
+)
+"""What every scope tells, headers aside."""
 _base = base_environ(multithread=False, multiprocess=True, run_once=False)
 
 
 def environ_from_scope(scope: Scope) -> Environ:
     """The CGI variables of a WSGI environ from an ``http`` scope, whatever ASGI server it comes from.
+
+    What no scope tells (REMOTE_USER, SSL_*, DOCUMENT_ROOT, whatever a web server was told to send) comes from the
+    environ that :func:`build_scope` made one of, if it did; what both tell a middleware may have changed in the scope.
 
     ``wsgi.input`` and ``wsgi.errors`` are the caller's.  A header with "_" in its name is left out: as a variable it
     would pass for the one with "-".  Raises RemoteProtocolError on a bad Content-Length, or two.
@@ -135,19 +149,20 @@ def environ_from_scope(scope: Scope) -> Environ:
         path = decode_path(raw.decode("latin-1"))  # it was not UTF-8
     if is_under(path, root):  # else it is a server that leaves it out
         path = path[len(root) :]
-    known = scope.get("gateway.environ", {})
-    pairs = [(name, known[name]) for name in known if name in _ONLY_CGI_KNOWS or name.startswith("SSL_")]
+    known: Environ = scope.get("gateway.environ", {})
     query = scope.get("query_string", b"").decode("latin-1")
-    version = scope.get("http_version", "1.1")
-    pairs += [
+    version, scheme = scope.get("http_version", "1.1"), scope.get("scheme", "http")
+    pairs = [
         ("REQUEST_METHOD", scope["method"]), ("SCRIPT_NAME", root), ("PATH_INFO", path),
         ("QUERY_STRING", query), ("SERVER_PROTOCOL", _PROTOCOLS.get(version, f"HTTP/{version}")),
     ]  # fmt: skip
     if raw:
         uri = raw.decode("latin-1").partition("?")[0]
         pairs.append(("REQUEST_URI", f"{uri}?{query}" if query else uri))
-    if scope.get("scheme") == "https":
+    if scheme == "https":
         pairs.append(("HTTPS", "on"))
+    if "REQUEST_SCHEME" in known:
+        pairs.append(("REQUEST_SCHEME", scheme))
     for peer, names in (("server", ("SERVER_NAME", "SERVER_PORT")), ("client", ("REMOTE_ADDR", "REMOTE_PORT"))):
         host, port = scope.get(peer) or ("", None)
         if port is not None:  # else it is the path of a unix socket
@@ -155,7 +170,16 @@ def environ_from_scope(scope: Scope) -> Environ:
     for name, value in scope["headers"]:
         if b"_" not in name:
             pairs.append((_variable(name), value.decode("latin-1")))
-    return build_environ(dict(pairs), _base, repeated=pairs)
+    return _beside(known) | build_environ(dict(pairs), _base, repeated=pairs)
+
+
+def _beside(known: Environ) -> Environ:
+    """What an environ tells and no scope does; it was mended before, and is not looked at again."""
+    return {
+        name: value
+        for name, value in known.items()
+        if name not in _OF_A_SCOPE and isinstance(value, str) and not name.startswith(("HTTP_", "wsgi.", "gateway."))
+    }
 
 
 def _encode(path: str) -> str:
