@@ -8,6 +8,7 @@ from gateway import __version__
 
 COMMANDS = {
     "demo": ("gateway.cli.demo.command", "Show a process per request and persistent workers side by side."),
+    "compare": ("gateway.cli.compare", "Measure one application under every process model, and its answers."),
     "serve": ("gateway.cli.serve", "Serve a cgi-bin, a script or an application on HTTP, for development."),
     "doctor": ("gateway.cli.doctor", "Say what is wrong with CGI scripts or a server, and what mends it."),
     "call": ("gateway.cli.call", "Ask a server by its wire, as curl does by HTTP."),

@@ -82,6 +82,9 @@ def _ours(name: str, title: str, *options: str, **fields: object) -> Model:
     return Model(name, title, (*_FCGI_RUN, *options), **fields)  # type: ignore[arg-type]
 
 
+_WIRES = {"scgi": "SCGI", "uwsgi": "uwsgi", "ajp": "AJP", "http": "HTTP"}
+
+
 def _wire(name: str, title: str) -> Model:
     return _ours(name, f"{title}, one worker", "-w", "1", "--protocol", name, wire=name)
 
@@ -102,13 +105,12 @@ MODELS = {
               kinds=("python", "program")),
         _ours("inprocess", "FastCGI, whose worker runs Python scripts in itself", "-w", "1",
               kinds=("python",), execution="inprocess"),
-        _wire("scgi", "SCGI"),
-        _wire("uwsgi", "uwsgi"),
-        _wire("ajp", "AJP"),
-        _wire("http", "HTTP"),
+        *(_wire(name, title) for name, title in _WIRES.items()),
     )
 }  # fmt: skip
 """Ours by their names, in the order of a telling."""
+USUAL = [name for name in MODELS if name not in _WIRES]
+"""Those that differ by more than the wire."""
 
 
 class Running:

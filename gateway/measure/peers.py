@@ -12,13 +12,16 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-from gateway.measure.models import KINDS, Model
+from gateway.errors import ConfigError
+from gateway.measure.models import KINDS, MODELS, USUAL, Model
 from gateway.measure.target import SEARCH_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
+
+    from gateway.measure.target import Target
 
     Version: TypeAlias = Callable[[], "str | None"]
 
@@ -127,3 +130,26 @@ PEERS = {
     )
 }  # fmt: skip
 """Theirs by their names."""
+
+
+def choose(target: Target, names: str = "") -> tuple[list[Model], dict[str, str]]:
+    """The models to compare, and how to install the peers that are missing; all that serve it if none is named.
+
+    ``names`` have commas between them.  Raises ConfigError.
+    """
+    known = MODELS | {name: peer.model for name, peer in PEERS.items()}
+    wanted = list(dict.fromkeys(filter(None, map(str.strip, names.split(",")))))
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"no model is called {name!r}; there are: {', '.join(known)}")
+    chosen, missing = [], {}
+    for name in wanted or [*USUAL, *PEERS]:
+        if not wanted and not known[name].serves(target):
+            continue
+        if name in PEERS and PEERS[name].version() is None:
+            missing[name] = PEERS[name].install
+        else:
+            chosen.append(known[name])
+    if not chosen:
+        raise ConfigError(f"none of these is installed: {', '.join(missing.values())}")
+    return chosen, missing

@@ -5,8 +5,8 @@
 * Memory is the proportional set size (PSS): a page that n processes share counts 1/n for each, so a sum over forks is
   what they take together.  Pages of Python itself, shared with other models that run, count by their share as well.
 * Processes started are counted by the kernel for the whole machine, threads among them (``processes`` in /proc/stat):
-  it keeps no such count for a tree, and who looks again and again misses the short ones.  :class:`Background` takes off
-  what the rest of the machine starts.
+  it keeps no such count for a tree, and who looks again and again misses the short ones.  What else the machine starts
+  can only add, so the round with the fewest is the one to believe.
 """
 
 from __future__ import annotations
@@ -14,16 +14,12 @@ from __future__ import annotations
 import os
 import resource
 import sys
-import time
 
 from gateway.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-_IDLE = 0.5
-"""Seconds in which to see what the rest of the machine does."""
 
 
 def check_platform() -> None:
@@ -74,18 +70,6 @@ class Tree:
         if self._pid is None:
             del found[root]
         return found
-
-
-class Background:
-    """What the rest of the machine starts in a second, as seen for a moment in which we do nothing."""
-
-    def __init__(self) -> None:
-        before = started()
-        time.sleep(_IDLE)
-        self.rate = (started() - before) / _IDLE
-
-    def __repr__(self) -> str:
-        return f"<Background {self.rate:g} processes a second>"
 
 
 def started() -> int:

@@ -1,0 +1,165 @@
+"""Do the models answer alike?  The requests in order, from one visitor, to a fresh process each and to one that stays.
+
+What is compared is the status, the headers that are the application's, and the body, line by line.  Words that differ
+between two replays by fresh processes (a process id, a token, the time) may differ everywhere else, too.  Where answers
+part, the request is asked again alone, and after each one before it, of a server that has just started: that tells
+state which leaks between requests from an application that sees how it is served.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from dataclasses import dataclass, field
+
+from gateway.head import HOP_BY_HOP
+from gateway.measure.load import ask
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+    from gateway.measure.load import Answer, WSGIApplication
+    from gateway.measure.requests import Request
+
+    Fresh: TypeAlias = Callable[[Sequence[Request]], "list[Answer]"]
+
+REPLAYED = 8
+"""Requests that are replayed at least: the list, and again as far as needed."""
+TRIED = 4
+"""Earlier requests that are tried as the one that made the difference."""
+DIFF_LINES = 40
+"""Lines of a difference that are shown."""
+_OF_SERVERS = HOP_BY_HOP | {"content-length", "date", "server", "via"}
+"""Headers that are a server's own; of the length there is the body itself."""
+_VARIES = "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How the answers of one model compare; ``ordinal`` counts from 1, 0 if all are as they should be.
+
+    ``leaks``: asked alone, the request is answered as it should be.  ``after`` names the request that spoils it.
+    """
+
+    ordinal: int = 0
+    request: str = ""
+    leaks: bool = False
+    after: str = ""
+    fault: str = ""
+    diff: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        if not self.ordinal:
+            return "answers agree"
+        what = f"fails ({self.fault})" if self.fault else "is answered differently"
+        text = f"request {self.ordinal}, {self.request}, {what}"
+        if self.leaks:
+            return f"{text} after {self.after}: state leaks from one request into another"
+        return text if self.fault else f"{text}, also by a fresh process: the application sees how it is served"
+
+
+def replay(application: WSGIApplication, requests: Sequence[Request]) -> list[Answer]:
+    """The answers to all requests, in order; see :func:`sequence`."""
+    return [ask(application, request) for request in requests]
+
+
+def sequence(requests: Sequence[Request]) -> list[Request]:
+    """What to replay: all of them, and again until they are enough to meet a state."""
+    return list(itertools.islice(itertools.cycle(requests), max(len(requests), REPLAYED)))
+
+
+class Expected:
+    """What every model is to answer to one request, as fresh processes did, once and once again."""
+
+    def __init__(self, once: Answer, again: Answer) -> None:
+        self.fault = once.fault
+        one, two = _lines(once), _lines(again)
+        self._lines: list[str] = []
+        self._varying: list[tuple[re.Pattern[str], str]] = []
+        if len(one) != len(two):
+            one, two = one[:1], two[:1]  # of no two answers alike, the status
+        self._whole = len(one) > 1
+        for left, right in zip(one, two, strict=True):
+            if left == right:
+                self._lines.append(left)
+            else:
+                pattern, shown = _generalize(left, right)
+                self._lines.append(shown)
+                self._varying.append((re.compile(pattern, re.DOTALL), shown))
+
+    def diff(self, answer: Answer) -> list[str]:
+        """The lines in which an answer differs; none if it agrees."""
+        lines = _lines(answer)
+        lines = [self._show(line) for line in (lines if self._whole else lines[:1])]
+        if lines == self._lines:
+            return []
+        diff = list(difflib.unified_diff(self._lines, lines, lineterm="", n=1))[3:]
+        return [line for line in diff if line.strip()][:DIFF_LINES]
+
+    def _show(self, line: str) -> str:
+        """A line with what may vary in it left out."""
+        return next((shown for pattern, shown in self._varying if pattern.fullmatch(line)), line)
+
+
+def judge(
+    answers: Sequence[Answer], expected: Sequence[Expected], requests: Sequence[Request], *, fresh: Fresh
+) -> Verdict:  # fmt: skip
+    """Where the answers of a model part from what is expected, and after which request.
+
+    ``fresh(requests)`` replays requests with the same model, started anew.
+    """
+    compared = list(zip(answers, expected, strict=True))
+    number = next((number for number, pair in enumerate(compared) if parts(*pair)), None)
+    if number is None:
+        return Verdict()
+    (answer, wanted), request = compared[number], requests[number]
+    leaks = number > 0 and not parts(fresh([request])[-1], wanted)
+    after = ""
+    if leaks:
+        earlier = list(dict.fromkeys(reversed(requests[:number])))[:TRIED]
+        culprit = next((one for one in earlier if parts(fresh([one, request])[-1], wanted)), None)
+        after = str(culprit) if culprit else f"the {number} before it" if number > 1 else str(requests[0])
+    return Verdict(
+        number + 1, str(request), leaks=leaks, after=after,
+        fault="" if wanted.fault else answer.fault, diff=wanted.diff(answer),
+    )  # fmt: skip
+
+
+def parts(answer: Answer, wanted: Expected) -> bool:
+    """Is it another answer?"""
+    return bool(wanted.diff(answer))
+
+
+def _lines(answer: Answer) -> list[str]:
+    """An answer as lines of text, without what is a server's own."""
+    pairs = sorted((name.lower(), value) for name, value in answer.headers)
+    head = [f"{name}: {value}" for name, value in pairs if name not in _OF_SERVERS]
+    body = [f"({answer.size} bytes, sha256 {answer.digest})"]
+    if b"\0" not in answer.body and answer.size == len(answer.body):
+        body = answer.body.decode("utf-8", "backslashreplace").splitlines()
+    return [answer.status[:3] or "no answer", *head, "", *body]
+
+
+def _generalize(left: str, right: str) -> tuple[str, str]:
+    """A pattern for what two lines have in common, and how to show it.
+
+    >>> _generalize("pid 17, again", "pid 4, again")
+    ('pid\\\\ \\\\w+,\\\\ again', 'pid …, again')
+    """
+    ours, theirs = re.split(r"(\W+)", left), re.split(r"(\W+)", right)
+    if len(ours) == len(theirs) and ours[1::2] == theirs[1::2]:
+        same = [one == other for one, other in zip(ours, theirs, strict=True)]
+        pattern = "".join(re.escape(one) if alike else r"\w+" for one, alike in zip(ours, same, strict=True))
+        return pattern, "".join(one if alike else _VARIES for one, alike in zip(ours, same, strict=True))
+    begin = _common(left, right)
+    end = _common(left[len(begin) :][::-1], right[len(begin) :][::-1])[::-1]
+    return f"{re.escape(begin)}.*{re.escape(end)}", f"{begin}{_VARIES}{end}"
+
+
+def _common(left: str, right: str) -> str:
+    """What both begin with."""
+    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False))
+    return "".join(letter for letter, _ in alike)

@@ -1,0 +1,271 @@
+"""A comparison in words, and as one HTML page that needs nothing else: no script, no font, no network.
+
+Charts are SVG whose horizontal places are percentages: they grow and shrink with the page, and their letters do not.
+"""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from pathlib import Path
+from string import Template
+
+from gateway.measure.comparison import YARDSTICK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from gateway.measure.comparison import Comparison, Row
+
+PAGE = Path(__file__).with_name("report.html")
+PER_REQUEST = 0.5
+"""From so many processes for each request on, a model is one that starts them."""
+_ROW, _TOP = 42, 22
+"""Pixels of height that one model has in a chart, and the axis above them."""
+
+
+def headline(comparison: Comparison) -> str:
+    """The result in one sentence."""
+    dear = next((row for row in comparison.measured if row.name == "cgi"), None)
+    cheap = comparison.yardstick
+    if dear is None or cheap is None or not dear.sound or dear is cheap:
+        return f"{comparison.target}, served in {len(comparison.measured)} ways"
+    return (
+        f"A process for each request costs {times(comparison.ratio(dear))} as much CPU as {describe(cheap)}: "
+        f"{duration(dear.cpu)} instead of {duration(cheap.cpu)}"
+    )
+
+
+def describe(yardstick: Row) -> str:
+    """What the others are multiples of."""
+    return "a FastCGI worker that stays" if yardstick.name == YARDSTICK else yardstick.name
+
+
+def verdicts(comparison: Comparison) -> Iterator[tuple[str, list[str], list[str]]]:
+    """What is to be said of the answers: the sentence, the models that it is true of, and their difference."""
+    told: dict[str, tuple[list[str], list[str]]] = {}
+    for row in comparison.measured[1:]:
+        told.setdefault(str(row.verdict), ([], row.verdict.diff))[0].append(row.name)
+    for sentence, (names, diff) in told.items():
+        yield sentence, names, diff
+
+
+def times(ratio: float | None) -> str:
+    """A ratio with two digits that matter, and all before the point."""
+    return "–" if ratio is None else f"{ratio:.1f} ×" if ratio < 9.95 else f"{ratio:,.0f} ×"
+
+
+def duration(seconds: float | None) -> str:
+    """A time in the unit that suits it.
+
+    >>> duration(0.0000471), duration(0.0204), duration(1.2), duration(None)
+    ('47 µs', '20.4 ms', '1.20 s', '–')
+    """
+    if seconds is None:
+        return "–"
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
+    return f"{seconds * 1e3:.{'0' if seconds >= 0.1 else '1'}f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def memory(size: int) -> str:
+    """Bytes as MiB."""
+    return f"{size / (1 << 20):.1f} MiB" if size else "0"
+
+
+def render(comparison: Comparison, *, missing: Mapping[str, str]) -> str:
+    """The page; ``missing`` says how to install the peers that are not."""
+    sentence = headline(comparison)
+    before, mark, after = sentence.partition(" ×")
+    start, _, number = before.rpartition(" ")
+    big = f"{escape(start)} <strong>{escape(number)} ×</strong>{escape(after)}" if mark else escape(sentence)
+    rows, settings = comparison.measured, comparison.settings
+    levels = settings["concurrency"]
+    values = {
+        "title": escape(sentence), "headline": big, "target": escape(comparison.target),
+        "cpu": cpu_chart(comparison), "latency": latency_chart(rows, levels), "memory": memory_chart(rows),
+        "answers": "".join(_answers(comparison)), "costs": _costs(comparison), "loads": _loads(rows),
+        "concurrency": escape(", ".join(map(str, levels))), "rounds": settings["rounds"],
+        "seconds": f"{settings['seconds']:.2g}",
+        "yardstick": escape(comparison.yardstick.title if comparison.yardstick else "the cheapest"),
+        "requests": escape(", ".join(comparison.requests[:5]) + (", …" if len(comparison.requests) > 5 else "")),
+        "machine": "".join(
+            f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in comparison.machine.items()
+        ),
+        "absent": "".join(_absent(comparison, missing)),
+    }  # fmt: skip
+    return Template(PAGE.read_text("utf-8")).substitute(values)
+
+
+# -- charts
+
+
+class Scale:
+    """A logarithmic axis, in percent of the width.
+
+    >>> scale = Scale([0.00003, 0.02])
+    >>> round(scale.place(0.00001)), round(scale.place(0.001))
+    (0, 37)
+    """
+
+    room = 64.0
+    """Percent that the largest value takes, so that its label has room."""
+
+    def __init__(self, values: Iterable[float]) -> None:
+        known = [value for value in values if value > 0] or [1.0]
+        self._low = math.floor(math.log10(min(known)) - 0.15)
+        self._high = math.log10(max(known) * 1.05)
+
+    def place(self, value: float) -> float:
+        """Where a value is."""
+        return self.room * (math.log10(value) - self._low) / (self._high - self._low) if value > 0 else 0.0
+
+    def ticks(self) -> list[float]:
+        """The powers of ten."""
+        return [10.0**power for power in range(self._low, math.floor(self._high) + 1)]
+
+
+def cpu_chart(comparison: Comparison) -> str:
+    """One bar for each model: CPU time of one request."""
+    rows = sorted((row for row in comparison.measured if row.cpu), key=_cpu, reverse=True)
+    scale = Scale(_cpu(row) for row in rows)
+    marks = []
+    for number, row in enumerate(rows):
+        width, y = scale.place(_cpu(row)), _TOP + number * _ROW
+        marks.append(
+            f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>'
+            f'<rect class="{_kind(row)}" x="0" y="{y + 18}" width="{width:.2f}%" height="16" rx="2"/>'
+            f'<text class="value" x="{width:.2f}%" dx="6" y="{y + 31}">{duration(row.cpu)}'
+            f'{f" · {times(comparison.ratio(row))}" if row.sound else " · failed"}</text>'
+        )
+    told = "; ".join(f"{row.title} {duration(row.cpu)}" for row in rows)
+    marks.insert(0, _axis(scale, len(rows)))
+    return _svg("cpu", "CPU time of one request", f"Logarithmic bars: {told}.", marks, rows=len(rows))
+
+
+def latency_chart(rows: Sequence[Row], levels: Sequence[int]) -> str:
+    """For each model a dot for each number of visitors at once, at the median; the line goes on to the 99th percent."""
+    rows = [row for row in rows if any(level.p50 for level in row.levels)]
+    scale = Scale(value for row in rows for level in row.levels for value in (level.p50, level.p99))
+    marks = []
+    for number, row in enumerate(rows):
+        y = _TOP + number * _ROW
+        marks.append(f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>')
+        last = row.levels[-1]
+        marks.append(
+            f'<line class="whisker {_kind(row)}" x1="{scale.place(last.p50):.2f}%" x2="{scale.place(last.p99):.2f}%"'
+            f' y1="{y + 26}" y2="{y + 26}"/>'
+            f'<text class="value" x="{scale.place(last.p99):.2f}%" dx="9" y="{y + 31}">{duration(last.p50)}</text>'
+        )
+        for size, level in enumerate(row.levels):
+            radius = 3 + 5 * (size + 1) / len(levels)
+            marks.append(
+                f'<circle class="{_kind(row)}" cx="{scale.place(level.p50):.2f}%" cy="{y + 26}" r="{radius:.1f}"/>'
+            )
+    told = "; ".join(
+        f"{row.title} {', '.join(f'{duration(level.p50)} at {level.concurrency}' for level in row.levels)}"
+        for row in rows
+    )
+    marks.insert(0, _axis(scale, len(rows)))
+    return _svg("latency", "Median latency by visitors at once", f"Logarithmic: {told}.", marks, rows=len(rows))
+
+
+def memory_chart(rows: Sequence[Row]) -> str:
+    """For each model two bars: memory of the whole process tree at load, and in it at rest."""
+    most = max((max(row.pss, row.pss_at_load) for row in rows), default=0) or 1
+    marks = []
+    for number, row in enumerate(rows):
+        y = _TOP + number * _ROW
+        rest, load = (Scale.room * size / most for size in (row.pss, row.pss_at_load))
+        marks.append(
+            f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>'
+            f'<rect class="more {_kind(row)}" x="0" y="{y + 18}" width="{load:.2f}%" height="16" rx="2"/>'
+            f'<rect class="{_kind(row)}" x="0" y="{y + 22}" width="{rest:.2f}%" height="8"/>'
+            f'<text class="value" x="{max(rest, load):.2f}%" dx="6" y="{y + 31}">'
+            f"{memory(row.pss)} → {memory(row.pss_at_load)}</text>"
+        )
+    told = "; ".join(f"{row.title} {memory(row.pss)} at rest, {memory(row.pss_at_load)} at load" for row in rows)
+    return _svg("memory", "Memory at rest and at load", f"{told}.", marks, rows=len(rows))
+
+
+def _axis(scale: Scale, rows: int) -> str:
+    """The powers of ten as lines, each with its name."""
+    bottom = _TOP + rows * _ROW
+    return "".join(
+        f'<line class="tick" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{bottom}"/>'
+        f'<text class="tick" x="{x}" y="11">{duration(value).replace(".0", "")}</text>'
+        for value in scale.ticks()
+        for x in [f"{scale.place(value):.2f}%"]
+    )
+
+
+def _svg(name: str, title: str, description: str, marks: Sequence[str], *, rows: int) -> str:
+    return (
+        f'<svg role="img" aria-labelledby="{name}-title {name}-desc" width="100%" height="{_TOP + rows * _ROW}">'
+        f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{escape(description)}</desc>'
+        f"{''.join(marks)}</svg>"
+    )
+
+
+def _kind(row: Row) -> str:
+    """The class of style: does the model start processes for requests?"""
+    return "starts" if row.started >= PER_REQUEST else "stays"
+
+
+def _cpu(row: Row) -> float:
+    return row.cpu or math.inf
+
+
+# -- words and tables
+
+
+def _answers(comparison: Comparison) -> Iterator[str]:
+    for sentence, names, diff in verdicts(comparison):
+        models = ", ".join(f"<b>{escape(name)}</b>" for name in names)
+        yield f"<p>{models}: {escape(sentence)}.</p>"
+        if diff:
+            lines = "\n".join(f'<span class="{_DIFF.get(line[:1], "same")}">{escape(line)}</span>' for line in diff)
+            yield f"<pre>{lines}</pre>"
+    for row in comparison.measured:
+        if row.failed:
+            total = sum(level.requests for level in row.levels)
+            yield f'<p class="bad"><b>{escape(row.name)}</b> failed {row.failed:,} times in {total:,}: '
+            yield f"{escape(row.fault)}.</p>"
+
+
+_DIFF = {"-": "old", "+": "new"}
+
+
+def _costs(comparison: Comparison) -> str:
+    return "".join(
+        _cells(
+            row.title, duration(row.cpu), times(comparison.ratio(row)), f"{row.started:.1f}", memory(row.pss),
+            memory(row.pss_at_load), duration(row.cold_start), f"{row.failed:,}",
+        )
+        for row in comparison.measured
+    )  # fmt: skip
+
+
+def _loads(rows: Sequence[Row]) -> str:
+    return "".join(
+        _cells(
+            row.title, str(level.concurrency), f"{level.throughput:,.0f}", duration(level.first_byte),
+            duration(level.p50), duration(level.p95), duration(level.p99), duration(level.cpu), f"{level.requests:,}",
+        )
+        for row in rows
+        for level in row.levels
+    )  # fmt: skip
+
+
+def _cells(title: str, *cells: str) -> str:
+    return f'<tr><th scope="row">{escape(title)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>\n'
+
+
+def _absent(comparison: Comparison, missing: Mapping[str, str]) -> Iterator[str]:
+    for row in comparison.rows:
+        if row.absence:
+            yield f"<p><b>{escape(row.name)}</b> did not start.</p><pre>{escape(row.absence)}</pre>"
+    if missing:
+        advice = "; ".join(f"{escape(name)}: <code>{escape(install)}</code>" for name, install in missing.items())
+        yield f"<p>Not installed: {advice}.</p>"
