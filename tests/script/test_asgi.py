@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -51,6 +52,30 @@ def test_the_scope_becomes_meta_variables() -> None:
     assert dump["environ"].items() >= {
         "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET", "SCRIPT_NAME": "/app", "PATH_INFO": "/a b",
         "QUERY_STRING": "x=1", "HTTP_X_TRICK": "yes", "REMOTE_ADDR": "127.0.0.1", "SCRIPT_FILENAME": str(DUMP),
+    }.items()  # fmt: skip
+
+
+def test_what_a_web_server_tells_is_what_it_is_under_wsgi(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURS", "1")
+    app = dumping(pass_environment=["PATH", "OURS", "GIT_PROJECT_ROOT"])
+    params = {
+        "REQUEST_METHOD": "GET", "REQUEST_URI": "/a%20b?x=1", "SCRIPT_NAME": "", "PATH_INFO": "/a b",
+        "QUERY_STRING": "x=1", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_NAME": "example.org", "SERVER_PORT": "443",
+        "SERVER_SOFTWARE": "nginx/1.27", "SERVER_ADDR": "192.0.2.1",
+        "REMOTE_ADDR": "192.0.2.9", "REMOTE_PORT": "4711", "REMOTE_HOST": "visitor.example",
+        "REMOTE_USER": "kim", "AUTH_TYPE": "Basic", "REMOTE_IDENT": "kim", "HTTPS": "on", "REQUEST_SCHEME": "https",
+        "SSL_CLIENT_VERIFY": "SUCCESS", "SSL_CLIENT_S_DN": "CN=Kim \xc3\xa9", "DOCUMENT_ROOT": "/srv/www",
+        "REDIRECT_STATUS": "200", "GIT_PROJECT_ROOT": "/srv/git", "OURS": "2", "UNIQUE_ID": "not asked for",
+        "HTTP_HOST": "example.org", "HTTP_COOKIE": "a=1", "HTTP_X_FORWARDED_FOR": "192.0.2.9", "HTTP_PROXY": "evil",
+    }  # fmt: skip
+    told = []
+    for one in (app, app.asgi):
+        with WebServer(serve(one)) as server:
+            told.append(json.loads(server.get(**params).body)["environ"])
+    assert told[0] == told[1]
+    assert told[0].items() >= {
+        "REMOTE_USER": "kim", "SSL_CLIENT_S_DN": "CN=Kim \xc3\xa9", "GIT_PROJECT_ROOT": "/srv/git", "OURS": "1",
+        "SERVER_ADDR": "192.0.2.1", "DOCUMENT_ROOT": "/srv/www",
     }.items()  # fmt: skip
 
 
