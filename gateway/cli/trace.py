@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from gateway.events import Side
+    from gateway.measure.target import Target
 
     Bytes: TypeAlias = "list[tuple[Side, bytes]]"
 
@@ -40,7 +41,8 @@ Models:
 Exit status:
   0  every model has answered, all with the same status
   1  one could not, or answered otherwise
-  2  wrong usage, or there is no such application
+  2  wrong usage
+  3  TARGET cannot be loaded
 
 How each phase is measured: docs/one-request.md.
 """
@@ -60,9 +62,11 @@ def parse_models(ctx: click.Context, param: click.Parameter, value: str) -> list
 @click.argument("path", default="/")
 @click.option("--as", "models", default="cgi,fork,fastcgi", show_default=True, metavar="MODELS", callback=parse_models,
               help="The process models, with commas between them.")  # fmt: skip
+@click.option("--chdir", default=".", metavar="DIR", type=click.Path(exists=True, file_okay=False),
+              help="Where TARGET is, and where its servers start.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="All of it for programs, times in nanoseconds.")
 @click.option("-v", "--verbose", is_flag=True, help="Show each byte of what crosses the wires.")
-def command(*, target: str, path: str, models: list[str], as_json: bool, verbose: bool) -> None:
+def command(*, target: str, path: str, models: list[str], chdir: str, as_json: bool, verbose: bool) -> None:
     """Show what happens to one request, under each process model.
 
     TARGET is module:application, of WSGI or ASGI. It is asked twice for PATH under each model; the first time nothing
@@ -73,18 +77,20 @@ def command(*, target: str, path: str, models: list[str], as_json: bool, verbose
     from gateway.measure.target import recognize
 
     try:
-        recognized = recognize(target)
+        found = recognize(target, folder=chdir)
     except ConfigError as error:
-        raise click.UsageError(str(error)) from None
-    if not recognized.is_application:
+        click.echo(error, err=True)
+        sys.exit(3)
+    if not found.is_application:
         raise click.UsageError(f"{target} is a CGI program, and no application: ask it by gateway compare")
     try:
         traces = {
-            model: measure(model, target, path, interface=recognized.kind, requests=REQUESTS) for model in models
+            model: measure(model, target, path, interface=found.kind, folder=found.folder, requests=REQUESTS)
+            for model in models
         }
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
-    wires = {name: (who, _wire(target, traces[who[0]][0])) for name, who in _wires(models).items()}
+    wires = {name: (who, _wire(found, traces[who[0]][0])) for name, who in _wires(models).items()}
     if as_json:
         click.echo(json.dumps(as_dict(target, path, traces, wires), indent=2))
     else:
@@ -106,7 +112,7 @@ def _wires(models: list[str]) -> dict[str, list[str]]:
     return wires
 
 
-def _wire(target: str, timeline: Timeline) -> Bytes:
+def _wire(target: Target, timeline: Timeline) -> Bytes:
     """What crossed the wire.  By CGI that is a program's environment and its stdout: it is run once more for it."""
     if timeline.model != "cgi":
         return list(timeline.wire)
@@ -114,8 +120,8 @@ def _wire(target: str, timeline: Timeline) -> Bytes:
 
     variables = {name: value for name, value in environ_of(timeline).items() if "." not in name}  # and no wsgi.input
     done = subprocess.run(
-        [sys.executable, "-m", "gateway.cli.cgi_run", target], env=inherited() | variables, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        [sys.executable, "-m", "gateway.cli.cgi_run", target.name], cwd=target.folder, env=inherited() | variables,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
     )  # fmt: skip
     environment = "".join(f"{name}={value}\0" for name, value in sorted(variables.items()))
     return [(WEB_SERVER, environment.encode("latin-1")), (APPLICATION, done.stdout)]

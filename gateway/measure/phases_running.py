@@ -102,10 +102,10 @@ class Programs:
 
     pid = None
 
-    def __init__(self, target: str, *, interface: str, ear: Ear) -> None:
+    def __init__(self, target: str, *, interface: str, folder: str, ear: Ear) -> None:
         self._ear = ear
         self.app = CGIScript(
-            phases_probe.__file__, interpreter=[sys.executable], args=["cgi", target, interface], cwd=os.getcwd(),
+            phases_probe.__file__, interpreter=[sys.executable], args=["cgi", target, interface], cwd=folder,
             execution=NotedSpawn(ear), environment=inherited() | {FOLDER: ear.folder}, pass_environment=(),
         )  # fmt: skip
 
@@ -124,9 +124,10 @@ class Programs:
 class Worker:
     """A process that stays, started when the first request comes, and again should it end."""
 
-    def __init__(self, model: str, target: str, *, interface: str, ear: Ear, tap: Tap) -> None:
+    def __init__(self, model: str, target: str, *, interface: str, folder: str, ear: Ear, tap: Tap) -> None:
         self._model = model
         self._arguments = [model, target, interface]
+        self._folder = folder
         self._ear = ear
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -153,7 +154,7 @@ class Worker:
             record.note("spawning")
             process = self._process = subprocess.Popen(
                 [sys.executable, phases_probe.__file__, *self._arguments, str(fd)], pass_fds=[fd],
-                env=inherited() | {FOLDER: self._ear.folder}, stdin=subprocess.DEVNULL, stdout=2,
+                cwd=self._folder, env=inherited() | {FOLDER: self._ear.folder}, stdin=subprocess.DEVNULL, stdout=2,
             )  # fmt: skip
             record.note("spawned")
         if not self._ear.wait(lambda: self._ear.is_ready(process.pid), START_WITHIN, alive=self._alive):
@@ -216,16 +217,17 @@ class Answer:
 class Measured:
     """``target`` served under one of :data:`MODELS`, each request measured: a WSGI application for any threads.
 
-    ``target`` is as in :func:`gateway.loader.load`, from the current directory.  ``seen(timeline)`` is called once all
-    is known of a request, by the thread that closes its response.  Raises ConfigError.
+    ``target`` is as in :func:`gateway.loader.load`, and loaded in ``folder``.  ``seen(timeline)`` is called once all is
+    known of a request, by the thread that closes its response.  Raises ConfigError.
 
         with Measured("cgi", "hello:application") as measured:
             print(measured.ask("/").took("imports"))
     """
 
     def __init__(
-        self, model: str, target: str, *, interface: str = "auto", seen: Callable[[Timeline], object] | None = None
-    ) -> None:
+        self, model: str, target: str, *, interface: str = "auto", folder: str = ".",
+        seen: Callable[[Timeline], object] | None = None,
+    ) -> None:  # fmt: skip
         if model not in MODELS:
             raise ConfigError(f"no model is called {model!r}; there are: {', '.join(MODELS)}")
         self.model = model
@@ -234,9 +236,11 @@ class Measured:
         self._ear = Ear()
         self._served_by: Model
         if model == "cgi":
-            self._served_by = Programs(target, interface=interface, ear=self._ear)
+            self._served_by = Programs(target, interface=interface, folder=folder, ear=self._ear)
         else:
-            self._served_by = Worker(model, target, interface=interface, ear=self._ear, tap=self._tap)
+            self._served_by = Worker(
+                model, target, interface=interface, folder=folder, ear=self._ear, tap=self._tap
+            )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"<Measured {self.model}>"

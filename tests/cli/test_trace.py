@@ -45,7 +45,7 @@ def page() -> str:
 @pytest.fixture(scope="module")
 def long_page() -> str:
     """What is shown for other models, verbosely."""
-    return trace("-v", "--as", "fastcgi,scgi,uwsgi,http", HELLO).stdout
+    return trace("-v", "--chdir", f"{ROOT}/examples", "--as", "fastcgi,scgi,uwsgi,http", "hello:application").stdout
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ class TestOfJSON:
 class TestOfTheExit:
     def test_models_that_answer_otherwise_are_1(self, tmp_path: Path) -> None:
         (tmp_path / "parted.py").write_text(APPLICATIONS)
-        result = trace("--as", "cgi,fork", f"{tmp_path}/parted.py:parted")
+        result = trace("--as", "cgi,fork", "--chdir", str(tmp_path), "parted:parted")
         assert (result.exit_code, "do not answer alike: 200 OK, 404 Not Found" in result.stderr) == (1, True)
 
     def test_an_application_that_dies_is_1_and_its_bar_has_no_more_than_was_told(self, tmp_path: Path) -> None:
@@ -149,9 +149,9 @@ class TestOfTheExit:
         assert "fork    2nd ·" in result.stdout
         assert (result.exit_code, "no model answers: 502 Bad Gateway" in result.stderr) == (1, True)
 
-    def test_an_application_that_is_not_there_is_2(self) -> None:
-        result = trace(f"{ROOT}/examples/hello.py:aplication")
-        assert (result.exit_code, "did you mean" in result.stderr) == (2, True)
+    def test_an_application_that_is_not_there_is_3(self) -> None:
+        result = trace("--chdir", f"{ROOT}/examples", "hello:aplication")
+        assert (result.exit_code, "did you mean" in result.stderr) == (3, True)
 
     def test_a_cgi_program_is_2(self) -> None:
         result = trace(f"{ROOT}/cgi-bin/hello.py")
