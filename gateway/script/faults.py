@@ -47,7 +47,7 @@ def explain_start(error: OSError, *, path: str, interpreter: Sequence[str], cwd:
     elif error.errno == errno.ENOEXEC:
         what = f"{NO_PROGRAM}: build it for this one, or pass interpreter="
     else:
-        what = f"it cannot be started ({error.strerror}): look for a missing loader (file {path}) or a noexec mount"
+        what = f"it cannot be started ({error.strerror}): look for a missing loader (file {path})"
     return ScriptError(f"{path}: {what}", status_hint=status)
 
 

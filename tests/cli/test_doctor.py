@@ -16,9 +16,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli.main import main
+from gateway.script import CGIDirectory
 from gateway.script.diagnosis import Fault, Patient
 from gateway.script.diagnosis.identity import find_user
 from gateway.script.diagnosis.trial import SEARCH, attempt
+from gateway.script.listing import list_scripts
 
 pytestmark = pytest.mark.usefixtures("nothing_left_over")
 
@@ -427,6 +429,56 @@ class TestRights:
         assert doctor("--suexec", path, user=OTHER.pw_name).output == (
             f"{path}: suexec refuses it: it belongs to user {owner}, not 0 or {OTHER.pw_uid}: "
             f"chown {OTHER.pw_uid} {path}\n"
+        )
+
+
+class TestMount:
+    """A file system of which nothing may be executed."""
+
+    @pytest.fixture
+    def mounted(self, folder: Path) -> Iterator[Path]:
+        """A real one."""
+        place = folder / "noexec"
+        place.mkdir()
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "noexec,mode=755", "tmpfs", place], capture_output=True)
+        if done.returncode:
+            pytest.skip(f"this user may not mount: {done.stderr.decode().strip()}")
+        yield place
+        subprocess.run(["umount", place], check=True)
+
+    def test_of_the_script_is_named_with_what_mends_it(self, mounted: Path, write: Write) -> None:
+        path = write(OK, name="noexec/sub/a.cgi")
+        command = f"mount -o remount,exec {mounted}"
+        said = f"it lies on {mounted}, which is mounted noexec: {command}, and without noexec in /etc/fstab"
+        assert doctor(path).output == f"{path}: {said}\n"
+        assert f"PROBLEM: {said}" in "\n".join(list_scripts(CGIDirectory(mounted)))
+        subprocess.run(command, shell=True, check=True)
+        assert doctor(path).output == ""
+
+    def test_of_the_interpreter_is_one_too(self, mounted: Path, write: Write) -> None:
+        shutil.copy("/bin/sh", mounted)
+        path = write(OK.replace("/bin/sh", f"{mounted}/sh"))
+        assert f"its interpreter {mounted}/sh lies on {mounted}, which is mounted noexec" in doctor(path).output
+
+    def test_matters_to_nobody_who_names_an_interpreter(self, mounted: Path, write: Write) -> None:
+        path = write(OK, name="noexec/a.php", mode=0o644)
+        assert doctor("--interpreter", ".php=sh", path).output == ""
+
+    @pytest.mark.parametrize("user", ["", ME])
+    def test_is_told_by_the_system(
+        self, write: Write, folder: Path, monkeypatch: pytest.MonkeyPatch, user: str
+    ) -> None:
+        """As above, where nobody may mount."""
+
+        class Forbidding:
+            f_flag = os.ST_NOEXEC
+
+        monkeypatch.setattr("os.statvfs", lambda path: Forbidding)
+        monkeypatch.setattr("os.path.ismount", lambda path: path in (str(folder), "/"))
+        path = write(OK, name="sub/a.cgi")
+        assert doctor(path, user=user).output == (
+            f"{path}: it lies on {folder}, which is mounted noexec: mount -o remount,exec {folder}, and without noexec "
+            "in /etc/fstab\n"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 
 from gateway.script.diagnosis import Fault, Patient
@@ -16,6 +17,8 @@ _BINARIES = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 """How programs begin that need no interpreter: Linux and BSD; macOS, for one kind of processor and for several."""
 
 _BOM = b"\xef\xbb\xbf"
+
+_NOEXEC = getattr(os, "ST_NOEXEC", 0)  # Linux
 
 NO_PROGRAM = "it neither begins with #! nor is a program of this machine"
 
@@ -47,10 +50,39 @@ def check_file(patient: Patient) -> Fault | None:
     return Fault("there is no such file, or this user may not reach it", "correct the path")
 
 
+def check_mount(patient: Patient) -> Fault | None:
+    """It lies where programs may be executed, and so does its interpreter."""
+    if not patient.interpreter and (mount := forbidding_mount(patient.path)):
+        return Fault(f"it lies on {mount}, which is mounted noexec", _remount(mount))
+    program = patient.runs_by or next(iter(patient.words), "")
+    if mount := forbidding_mount(program):
+        return Fault(f"its interpreter {program} lies on {mount}, which is mounted noexec", _remount(mount))
+    return None
+
+
+def _remount(mount: str) -> str:
+    return f"mount -o remount,exec {shlex.quote(mount)}, and without noexec in /etc/fstab"
+
+
+def forbidding_mount(path: str) -> str:
+    """Where the file system is mounted on which nothing can be executed (mount(8): noexec); "" if all is well."""
+    path = os.path.realpath(path)
+    try:
+        if not os.statvfs(path).f_flag & _NOEXEC:
+            return ""
+    except OSError:
+        return ""  # it is not there, which others say
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def check_executable(patient: Patient) -> Fault | None:
     """It is executable, unless an interpreter is named for it."""
     if patient.interpreter or patient.identity.may_execute(patient.path):
         return None
+    if forbidding_mount(patient.path) and os.stat(patient.path).st_mode & 0o111:
+        return None  # that is why
     for_whom = f" for {patient.identity}" if os.stat(patient.path).st_mode & 0o111 else ""
     return Fault(
         f"it is not executable{for_whom}", f"chmod +x {patient.quoted}", lambda: _make_executable(patient.path)
@@ -130,6 +162,8 @@ def check_interpreter(patient: Patient) -> Fault | None:
         name = patient.interpreter[0]
         return None if patient.find(name) else _lacks(name, "install it, or pass another")
     words = patient.words
+    if words and forbidding_mount(words[0]):
+        return None  # it is there
     if not words:
         if patient.line.startswith(b"#!"):
             return Fault("its first line names no interpreter after #!", "write for example #!/bin/sh")
@@ -173,5 +207,6 @@ def _lacks(name: str, fix: str) -> Fault:
 
 
 CHECKS = (
-    check_file, check_executable, check_bom, check_line_ends, check_first_line, check_env_words, check_interpreter
+    check_file, check_mount, check_executable, check_bom, check_line_ends, check_first_line, check_env_words,
+    check_interpreter,
 )  # fmt: skip
