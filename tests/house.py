@@ -36,9 +36,10 @@ ARROWS = {
     "client": "protocols exchange head address visitor",
     "script": "protocols exchange head address visitor",
     "testing": "entry client",
+    "migrate": "errors",
     "measure": "prefork client script entry loader",
     "compat": "entry prefork client script loader",
-    "cli": "entry prefork client script loader measure",
+    "cli": "entry prefork client script loader measure migrate",
     "__main__": "cli",
     "__init__": "entry prefork client script",  # its lazy public names
 }
