@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.machinery import ModuleSpec  # here, for an import in find_spec() would ask find_spec()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
     from typing import Any
 
@@ -78,8 +78,6 @@ class _Finder:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """As :mod:`importlib` asks."""
-        from importlib.machinery import ModuleSpec
-
         if old := self.stands_in(name):
             contents = _import(REPLACED[old]).MODULES
             if name not in contents:

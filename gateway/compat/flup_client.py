@@ -32,7 +32,7 @@ class _App:
     ) -> None:  # fmt: skip
         if host is not None:
             connect = (host, port)
-        if connect is None or None in connect:
+        if connect is None or (host is not None and port is None):
             raise ValueError("say where the server is: connect='/path/of/socket', or host= and port=")
         if isinstance(connect, str):
             place = f"unix:{connect}"

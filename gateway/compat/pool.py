@@ -30,11 +30,12 @@ def run_pool(
     """
     pid = os.getpid()
     before = {number: signal.getsignal(number) for number in (*Arbiter.SIGNALS, signal.SIGCHLD)}
-    arbiter = _Arbiter(_Application(app, sockets, wire, {
-        "mount": mount, "max_requests": max_requests, "timeout": int(timeout or 0),
+    settings = {
+        "mount": mount, "max_requests": max_requests, "timeout": int(timeout or 0), "workers": max(most, spare[1]),
         "loglevel": logging.getLevelName(level).lower(), "pre_fork": _assign, "pre_request": _begin,
         "post_request": _finish,
-    }), spare=spare, most=max(most, spare[1]))  # fmt: skip
+    }  # fmt: skip
+    arbiter = _Arbiter(_Application(app, sockets, wire, settings), spare=spare)
     try:
         arbiter.run()
     except SystemExit as end:
@@ -84,10 +85,10 @@ class _Arbiter(Arbiter):
 
     hung_up = False
 
-    def __init__(self, app: Any, *, spare: tuple[int, int], most: int) -> None:
+    def __init__(self, app: Any, *, spare: tuple[int, int]) -> None:
         self._spare = spare
-        self._most = most
-        self.busy = mmap.mmap(-1, most)
+        self._most = app.cfg.workers
+        self.busy = mmap.mmap(-1, self._most)
         """Shared with the workers: which of them run the application."""
         super().__init__(app)
 
