@@ -13,6 +13,8 @@ from gateway.measure.report import describe, duration, headline, memory, times, 
 
 DIFF_LINES = 8
 """Lines of a difference; the report has more."""
+SAID_LINES = 4
+"""Lines of what a server said; likewise."""
 _STYLES = {"-": "red", "+": "green"}
 
 
@@ -67,5 +69,7 @@ def _show_answers(comparison: Comparison, console: Console) -> None:
             console.print(f"    {line}", style=_STYLES.get(line[:1], "dim"), markup=False, soft_wrap=True)
     for row in comparison.measured:
         if row.failed:
-            told = f"{row.name} failed {row.failed:,} times: {row.fault}."
+            told = f"{row.name} failed {row.failed:,} of {row.requests:,} requests, first with: {row.fault}."
             console.print(f"[red]{escape(told)}[/]", soft_wrap=True)
+            for line in row.said.splitlines()[-SAID_LINES:]:
+                console.print(f"    {line}", style="dim", markup=False, soft_wrap=True)

@@ -54,11 +54,10 @@ class Verdict:
     def __str__(self) -> str:
         if not self.ordinal:
             return "answers agree"
-        what = f"fails ({self.fault})" if self.fault else "is answered differently"
-        text = f"request {self.ordinal}, {self.request}, {what}"
-        if self.leaks:
-            return f"{text} after {self.after}: state leaks from one request into another"
-        return text if self.fault else f"{text}, also by a fresh process: the application sees how it is served"
+        what = "fails" if self.fault else "is answered differently"
+        when = f" after {self.after}, and not alone" if self.leaks else ", even alone"
+        why = "state leaks from one request into another" if self.leaks else "the application sees how it is served"
+        return f"request {self.ordinal}, {self.request}, {what}{when}: {self.fault or why}"
 
 
 def replay(application: WSGIApplication, requests: Sequence[Request]) -> list[Answer]:
@@ -96,8 +95,8 @@ class Expected:
         lines = [self._show(line) for line in (lines if self._whole else lines[:1])]
         if lines == self._lines:
             return []
-        diff = list(difflib.unified_diff(self._lines, lines, lineterm="", n=1))[3:]
-        return [line for line in diff if line.strip()][:DIFF_LINES]
+        diff = difflib.unified_diff(self._lines, lines, lineterm="", n=1)
+        return [line for line in diff if line.strip() and not line.startswith(("---", "+++", "@@"))][:DIFF_LINES]
 
     def _show(self, line: str) -> str:
         """A line with what may vary in it left out."""

@@ -77,7 +77,7 @@ class Level:
 
 @dataclass(slots=True)
 class Row:
-    """One model: how it did, or in ``absence`` why it did not."""
+    """One model: how it did, or in ``absence`` why it did not; ``said`` is what its server said if requests failed."""
 
     name: str
     title: str
@@ -87,8 +87,10 @@ class Row:
     levels: list[Level] = field(default_factory=list)
     cpu: float | None = None
     started: float = 0.0
+    requests: int = 0
     failed: int = 0
     fault: str = ""
+    said: str = ""
     verdict: Verdict = field(default_factory=Verdict)
 
     @property
@@ -182,7 +184,11 @@ class _Contest:
         row.title = started.title
         first = replay(started.application, self._replayed[:1])
         row.cold_start = time.monotonic() - started.began
-        self._answers[model.name] = first + replay(started.application, self._replayed[1:])
+        answers = first + replay(started.application, self._replayed[1:])
+        if all(answer.fault for answer in answers):
+            row.absence = f"{started.title}: every request fails, the first with: {first[0].fault}. {started.said()}"
+            return
+        self._answers[model.name] = answers
         self._running[model.name] = started
 
     def _enter(self, model: Model) -> Any:
@@ -235,11 +241,12 @@ class _Contest:
         for concurrency in self._settings.concurrency:
             at_this = [one for one in rounds if one.concurrency == concurrency]
             row.levels.append(summarize(at_this, reaps=reaps))
+        loaded = sum(one.requests for one in rounds)
         faults = [answer.fault for answer in self._answers[row.name] if answer.fault]
         faults += [fault for one in rounds for fault in one.faults]
-        row.failed, row.fault = len(faults), next(iter(faults), "")
-        requests = sum(one.requests for one in rounds)
-        row.cpu = sum(one.cpu for one in rounds) / requests if reaps else None
+        row.requests, row.failed, row.fault = loaded + len(self._replayed), len(faults), next(iter(faults), "")
+        row.said = self._running[row.name].said() if faults else ""
+        row.cpu = sum(one.cpu for one in rounds) / loaded if reaps else None
         row.started = min(level.started for level in row.levels)
 
 

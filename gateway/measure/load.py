@@ -76,7 +76,7 @@ def ask(application: WSGIApplication, request: Request) -> Answer:
     status, headers = head
     fault = broken or (status if status >= "500" else "")
     if fault and (last := errors.getvalue().strip().rpartition("\n")[2]):
-        fault += f" ({last})"
+        fault += f": {last}"
     return Answer(status, headers, bytes(kept), size, digest.hexdigest(), first_byte, seconds, fault)
 
 

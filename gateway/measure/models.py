@@ -1,7 +1,7 @@
 """The process models to compare, a table; and what starts one for real, as a process tree of its own.
 
 A CGI program needs no server: :class:`gateway.CGIScript` starts it.  All else is a server that somebody could deploy,
-which :class:`gateway.Client` asks by its wire: ours is ``fcgi-run``, others are in :mod:`gateway.measure.peers`.
+which :class:`Asker` asks by its wire: ours is ``fcgi-run``, others are in :mod:`gateway.measure.peers`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gateway.address import Address, bound_address, connect, listen
 from gateway.client import Client
+from gateway.client.forwarding import Forwarding
 from gateway.errors import ConfigError
 from gateway.measure.target import MODULE, Target, host, inherited
 from gateway.script.faults import describe_exit
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import NoReturn
 
+    from gateway.client.forwarding import Body
+    from gateway.environ import Environ
+    from gateway.events import Params
     from gateway.script.host import CGIHost
 
 KINDS = ("wsgi", "asgi", "python", "program")
@@ -93,8 +97,7 @@ MODELS = {
     model.name: model
     for model in (
         Model("cgi", "CGI: a process for each request", wire="", kinds=KINDS),
-        _ours("fork", "fork: a warm process forks for each request", "-w", "1", "--worker-model", "fork",
-              kinds=("wsgi", "asgi", "python"), execution="fork"),
+        _ours("fork", "fork: a warm process forks for each request", "-w", "1", "--worker-model", "fork"),
         _ours("fastcgi", "FastCGI, one worker", "-w", "1"),
         _ours("processes", "FastCGI, {processes} workers", "-w", "{processes}"),
         _ours("threads", "FastCGI, one worker of {threads} threads", "-w", "1", "--worker-model", "threads",
@@ -103,6 +106,8 @@ MODELS = {
               "--threads", "{threads}"),
         _ours("cgi-bin", "FastCGI, whose worker starts CGI programs", "-w", "1", "--threads", "{threads}",
               kinds=("python", "program")),
+        _ours("warm", "FastCGI, whose worker forks a warm Python for each script", "-w", "1", "--threads", "{threads}",
+              kinds=("python",), execution="fork"),
         _ours("inprocess", "FastCGI, whose worker runs Python scripts in itself", "-w", "1",
               kinds=("python",), execution="inprocess"),
         *(_wire(name, title) for name, title in _WIRES.items()),
@@ -111,6 +116,14 @@ MODELS = {
 """Ours by their names, in the order of a telling."""
 USUAL = [name for name in MODELS if name not in _WIRES]
 """Those that differ by more than the wire."""
+
+
+class Asker(Client):
+    """A client that never repeats a request: that a worker did not survive it must show."""
+
+    def _send(self, params: Params, body: Body, environ: Environ) -> Forwarding:
+        pool = self._current_pool()
+        return Forwarding(pool.take() or self._connect(), params, body=body, environ=environ, pool=pool)
 
 
 class Running:
@@ -214,7 +227,7 @@ def _start(
     (place / "server.conf.py").write_text(model.configuration.format(**values), "utf-8")
     listens = f"127.0.0.1:{values['port']}" if model.tcp else f"unix:{place}/socket"
     params = {name: value.format(**values) for name, value in model.params}
-    client = Client(f"{model.wire}://{listens}", timeout=timeout, pool_size=model.kept, params=params)
+    client = Asker(f"{model.wire}://{listens}", timeout=timeout, pool_size=model.kept, params=params)
     log = place / "log"
     began = time.monotonic()
     with log.open("wb") as output:

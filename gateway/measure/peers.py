@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gateway.errors import ConfigError
 from gateway.measure.models import KINDS, MODELS, USUAL, Model
-from gateway.measure.target import SEARCH_PATH
+from gateway.measure.target import inherited
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def program(name: str, *options: str, beside: str = "") -> Version:
     """The version that a program tells when asked with these options; ``beside`` is a file that it needs."""
 
     def version() -> str | None:
-        executable = shutil.which(name, path=SEARCH_PATH)
+        executable = shutil.which(name, path=inherited()["PATH"])
         if executable is None or not os.path.exists(beside or executable):
             return None
         told = subprocess.run([executable, *options], stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -99,7 +99,8 @@ PEERS = {
         Peer(
             Model("uWSGI", "uWSGI: FastCGI, one process",
                   ("{bin}/uwsgi", "--fastcgi-socket", "{place}/socket", "--home", "{prefix}", "--need-app",
-                   "--wsgi-file", "{place}/{module}.py", "--die-on-term", "--disable-logging"), kinds=("wsgi",)),
+                   "--wsgi-file", "{place}/{module}.py", "--die-on-term", "--disable-logging"),
+                  kinds=("wsgi",), kept=0),
             distribution("uwsgi"), "pip install uwsgi",
         ),
         Peer(

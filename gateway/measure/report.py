@@ -229,9 +229,8 @@ def _answers(comparison: Comparison) -> Iterator[str]:
             yield f"<pre>{lines}</pre>"
     for row in comparison.measured:
         if row.failed:
-            total = sum(level.requests for level in row.levels)
-            yield f'<p class="bad"><b>{escape(row.name)}</b> failed {row.failed:,} times in {total:,}: '
-            yield f"{escape(row.fault)}.</p>"
+            yield f'<p class="bad"><b>{escape(row.name)}</b> failed {row.failed:,} of {row.requests:,} requests, first '
+            yield f"with: {escape(row.fault)}.</p>" + (f"<pre>{escape(row.said)}</pre>" if row.said else "")
 
 
 _DIFF = {"-": "old", "+": "new"}

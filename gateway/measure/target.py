@@ -25,8 +25,8 @@ _NOT_INHERITED = ("HTTP_", "FCGI_", "GUNICORN_", "GATEWAY_", "PYTHONDONTWRITEBYT
 """What would make a server listen elsewhere, or have each CGI process compile the application again."""
 _SET = ("PATH", "PYTHONPATH")
 """What we may have changed."""
-SEARCH_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin"])
-"""Programs of our own environment first, activated or not; Debian has servers where not everybody looks."""
+_SBIN = "/usr/sbin"
+"""Where Debian has servers, and not everybody looks."""
 
 _RECOGNIZE = """\
 import sys
@@ -154,7 +154,13 @@ def host(
 def inherited() -> dict[str, str]:
     """Our own environment, for those whom we start; they find this very package, and the programs beside our Python."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+    kept["PATH"] = _joined(os.path.dirname(sys.executable), kept.get("PATH", os.defpath), _SBIN)
     home = Path(__file__).parents[2]
     if home.name not in ("site-packages", "dist-packages"):  # whose place is behind the standard library
-        kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(home), kept.get("PYTHONPATH")]))
-    return kept | {"PATH": SEARCH_PATH}
+        kept["PYTHONPATH"] = _joined(str(home), kept.get("PYTHONPATH", ""))
+    return kept
+
+
+def _joined(*paths: str) -> str:
+    """Search paths as one, with nothing twice."""
+    return os.pathsep.join(dict.fromkeys(filter(None, os.pathsep.join(paths).split(os.pathsep))))
