@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -111,6 +112,21 @@ def test_a_server_without_standard_streams_gives_programs_theirs(tmp_path: Path,
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, timeout=60)
     assert done.stdout == b"body"
+
+
+def test_a_system_that_lacks_what_is_fast_is_served_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("posix_spawn", "prlimit"):
+        monkeypatch.setitem(sys.modules, f"gateway.script.execution.{name}", None)
+    assert (spawn._spawner(), spawn._imposer()) == (None, None)
+
+
+def test_limits_are_not_imposed_on_what_has_ended() -> None:
+    from gateway.script.execution.prlimit import impose
+
+    pid = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitpid(pid, 0)
+    impose(pid, {}, path="/bin/true")
+    impose(pid, {resource.RLIMIT_CPU: (7, 7)}, path="/bin/true")
 
 
 def test_a_process_that_somebody_else_reaped_counts_as_ended_well() -> None:

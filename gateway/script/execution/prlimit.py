@@ -23,8 +23,7 @@ def impose(pid: int, rlimits: Rlimits, *, path: str) -> None:
     Before it starts none but a shell can do that, which takes as long again as a small program.  What it does in the
     meantime, some microseconds, or milliseconds where our other threads are busy, counts as all else does: processor
     time and memory are those since its start.  Only a child that it has forked would be free for good, and so it is
-    looked for.  What is missed is a child whose parent has ended by then, a daemon that made haste.  Visitors cannot
-    make use of it: they are heard later.
+    looked for.  What is missed is a child whose parent has ended by then: a daemon that made haste.
     """
     try:
         for number, pair in rlimits.items():
