@@ -15,13 +15,17 @@ _HOME = {
     "Client": "gateway.client",
     "CGIScript": "gateway.script",
     "CGIDirectory": "gateway.script",
+    "Recorder": "gateway.recorder",
     "Limits": "gateway.limits",
     "Worker": "gateway.prefork",
     "GatewayError": "gateway.errors",
 }
 """The public names and where they live."""
 
-__all__ = ["CGIDirectory", "CGIScript", "Client", "GatewayError", "Limits", "Worker", "__version__", "run", "serve"]
+__all__ = [
+    "CGIDirectory", "CGIScript", "Client", "GatewayError", "Limits", "Recorder", "Worker", "__version__",
+    "run", "serve",
+]  # fmt: skip
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from gateway.errors import GatewayError as GatewayError
     from gateway.limits import Limits as Limits
     from gateway.prefork import Worker as Worker
+    from gateway.recorder import Recorder as Recorder
     from gateway.script import CGIDirectory as CGIDirectory
     from gateway.script import CGIScript as CGIScript
 

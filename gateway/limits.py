@@ -66,6 +66,11 @@ class Limits:
     """Connections one worker holds; more wait in the listen queue.  nginx: worker_connections 512."""
     max_children = 32
     """Children the fork worker or a CGI host runs at once.  php-fpm: pm.max_children; fcgiwrap: -c."""
+    # What a recorder keeps.
+    record_body = 64 * 1024
+    """Of each body, of a request and of a response, as much as body_memory.  Ours alone."""
+    record_requests = 10000
+    """Requests of one process, 0 for no limit: what never ends fills a disk.  Ours alone."""
     # What each process of a CGI program may use of the system (setrlimit(2)), 0: as much as we may.  How many
     # processes there are is no such limit: the system counts a user's all together, and ours are among them.
     script_cpu = 600
@@ -97,6 +102,7 @@ LIMITS: dict[str, int | float] = {
 """Every limit's name and default, in the order above."""
 
 OPTIONAL = (
-    "body_size", "output_size", "keepalive_timeout", "request_timeout", "script_cpu", "script_memory", "script_files"
+    "body_size", "output_size", "keepalive_timeout", "request_timeout", "record_requests", "script_cpu",
+    "script_memory", "script_files",
 )  # fmt: skip
 """Those that 0, or None, turns off."""

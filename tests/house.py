@@ -30,18 +30,19 @@ ARROWS = {
     "visitor": "exchange scope",
     "address": "errors",
     "loader": "errors",
+    "recorder": "apps",
     "workers": "protocols exchange apps address",
     "entry": "workers",
-    "prefork": "workers loader script",
+    "prefork": "workers loader script recorder",
     "client": "protocols exchange head address visitor",
     "script": "protocols exchange head address visitor",
     "testing": "entry client",
     "migrate": "errors",
-    "measure": "prefork client script entry loader",
     "compat": "entry prefork client script loader",
+    "measure": "prefork client script entry loader",
     "cli": "entry prefork client script loader measure migrate",
     "__main__": "cli",
-    "__init__": "entry prefork client script",  # its lazy public names
+    "__init__": "entry prefork client script recorder",  # its lazy public names
 }
 
 PURE = {"errors", "limits", "events", "head", "environ", "scope", "protocols"}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gateway.apps.wsgi import WSGIApplication
     from gateway.environ import Environ
     from gateway.exchange import Exchange, Log
-    from gateway.scope import ASGIApplication
+    from gateway.scope import ASGIApplication, Receive, Scope, Send
 
     Application: TypeAlias = WSGIApplication | ASGIApplication
 
@@ -52,9 +52,15 @@ def interface_of(app: Any, *, named: str = AUTO) -> str:
     return "asgi" if fewest == 3 or most == 1 else "wsgi"
 
 
-def is_double_callable(app: object) -> bool:
-    """Is it of ASGI 2: called with the scope, it gives what is called with ``receive`` and ``send``?"""
-    return isinstance(app, type) or _signature(app)[2] == 1
+def as_single_callable(app: Callable[..., Any]) -> ASGIApplication:
+    """An application of ASGI 3, also of one of ASGI 2: that is called with the scope, and then with the rest."""
+    if not isinstance(app, type) and _signature(app)[2] != 1:
+        return app
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope)(receive, send)
+
+    return application
 
 
 def _kind(app: object) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from gateway.apps import TOO_LARGE, Runner, is_double_callable
+from gateway.apps import TOO_LARGE, Runner, as_single_callable
 from gateway.errors import ApplicationError, RemoteProtocolError, RequestAborted
 from gateway.events import FILTER
 from gateway.head import with_reason
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from gateway.environ import Environ
     from gateway.exchange import Exchange
-    from gateway.scope import ASGIApplication, Message, Receive, Scope, Send
+    from gateway.scope import Message, Receive, Send
 
     class Line(Protocol):
         """What a worker lends a call, beside the peer of its exchange, whose ``push()`` must not wait."""
@@ -258,7 +258,7 @@ class ASGIRunner(Runner):
     """Puts one ASGI application to one exchange after the other, as many at a time as a worker likes."""
 
     def __init__(self, app: Callable[..., Any], **options: Any) -> None:
-        super().__init__(_as_single_callable(app) if is_double_callable(app) else app, **options)
+        super().__init__(as_single_callable(app), **options)
         self.state: dict[str, Any] = {}
         """What its lifespan put there."""
 
@@ -284,12 +284,3 @@ class ASGIRunner(Runner):
         """The application is done: the access log."""
         if self._after is not None:
             self._guard(exchange, environ, self._after, environ, exchange)
-
-
-def _as_single_callable(app: Callable[..., Any]) -> ASGIApplication:
-    """An application of ASGI 2 as one of ASGI 3."""
-
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        await app(scope)(receive, send)
-
-    return application

@@ -175,13 +175,13 @@ class _Blocks:
 
 
 def _observe_asgi(app: Callable[..., Any], notes: Notes) -> Callable[..., Any]:
-    from gateway.apps import is_double_callable
+    from gateway.apps import as_single_callable
 
-    double = is_double_callable(app)
+    call_app = as_single_callable(app)
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            await (app(scope)(receive, send) if double else app(scope, receive, send))
+            await call_app(scope, receive, send)
             return
         call = notes.called(scope["gateway.environ"])
 
@@ -190,7 +190,7 @@ def _observe_asgi(app: Callable[..., Any], notes: Notes) -> Callable[..., Any]:
             await send(message)
             call.note("written")
 
-        await (app(scope)(receive, note) if double else app(scope, receive, note))
+        await call_app(scope, receive, note)
 
     return application
 

@@ -20,6 +20,7 @@ from gunicorn.workers.base import Worker as GunicornWorker
 from gateway.address import Address, allowed_peers
 from gateway.errors import ConfigError, StartupError
 from gateway.prefork.settings import Options
+from gateway.recorder import Recorder
 from gateway.workers import build_worker
 
 TYPE_CHECKING = False
@@ -59,8 +60,11 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         # A socket of gunicorn's own knows nothing of wires.
         sockets = [(listener.sock, getattr(listener, "protocol", options.protocol)) for listener in self.sockets]
         try:
+            app = self.wsgi
+            if options.record is not None:
+                app = Recorder(options.record, limits=options.limits).wrap(app, interface=options.interface)
             self.core = build_worker(
-                self.wsgi, sockets, limits=options.limits, log=self.log, interface=options.interface,
+                app, sockets, limits=options.limits, log=self.log, interface=options.interface,
                 model=options.worker_model, mount=options.mount, threads=cfg.threads, multiprocess=cfg.workers > 1,
                 allowed=allowed_peers(os.environ), wire_options=options.wire_options, heartbeat=self._beat,
                 before=self._before if self._wants_before() else None,

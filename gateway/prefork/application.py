@@ -19,6 +19,7 @@ from gateway.loader import explain, load
 from gateway.prefork import Worker
 from gateway.prefork.arbiter import Arbiter
 from gateway.prefork.settings import CGI_THREADS, Options
+from gateway.recorder import Recorder
 from gateway.workers import choose
 from gateway.workers.listener import check_taken
 
@@ -205,6 +206,8 @@ class Application(GunicornApplication, _Run):  # type: ignore[misc]
             status = 3
             app, options = self.load(), Options(self.cfg)
             status = 2
+            if options.record is not None:
+                Recorder(options.record)  # is there such a place?
             _, model = choose(app, interface=options.interface, model=options.worker_model)
             if options.cgi_bin is not None:
                 from gateway.prefork.cgi_bin import announce

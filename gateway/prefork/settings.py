@@ -133,6 +133,10 @@ OPTIONS = [
         desc="File mode of unix sockets, octal, e.g. 660; otherwise --umask decides, which lets everyone connect.",
     ),
     _declare(
+        "record", meta="DIR", check=config.validate_string, default=None,
+        desc="Keep each request and its response in this directory, secrets masked, for gateway replay.",
+    ),
+    _declare(
         "cgi_bin", meta="DIR", check=config.validate_string, default=None,
         desc="Serve the CGI programs in this directory, instead of an application. --mount is their place in the site, "
         f"e.g. /cgi-bin; --threads, here {CGI_THREADS} by default, and --limit-max-children, how many run at once in "
@@ -192,6 +196,7 @@ class Options:
     worker_model: str
     protocol: str
     socket_mode: int | None
+    record: str | None
     cgi_bin: str | None
     cgi_execution: list[str]
     cgi_preload: list[str]

@@ -14,7 +14,7 @@ from asgiref.compatibility import guarantee_single_callable
 from asgiref.testing import ApplicationCommunicator
 from asgiref.wsgi import WsgiToAsgi
 
-from gateway.apps import interface_of, is_double_callable
+from gateway.apps import as_single_callable, interface_of
 from gateway.environ import base_environ, build_environ
 from gateway.errors import ConfigError, RequestAborted
 from gateway.events import AUTHORIZER, FILTER, AbortRequest, EndOfRequest, FilterData, Request, RequestBody
@@ -145,7 +145,8 @@ def test_a_stated_interface_wins() -> None:
 
 
 def test_asgi_2_is_told_from_asgi_3() -> None:
-    assert [is_double_callable(app) for app in (_Asgi2, _asgi_2, _asgi, _Asgi())] == [True, True, False, False]
+    apps = _Asgi2, _asgi_2, _asgi, _Asgi()
+    assert [as_single_callable(app) is app for app in apps] == [False, False, True, True]
 
 
 def test_an_application_of_asgi_2_is_served(serve: Serve) -> None:
