@@ -2,7 +2,7 @@
 
     def test_…(browser: Browser) -> None:
         browser.open(url, language="ko")
-        browser.press(Keys.TAB, Keys.ENTER)
+        browser.press(TAB, ENTER)
         browser.until(lambda: browser.text("#cgi .pid"), what="an answer")
 
 ``browser`` is one Chromium for all tests of a file; ``open`` makes it a new visitor.  A test that has logged errors to
@@ -26,6 +26,7 @@ from tests.requirements import require, require_module
 SCREENSHOTS = ROOT / "build" / "screenshots"
 """Where pictures of pages are kept; no part of the repository."""
 PATIENCE = 20.0
+TAB, ENTER = "\ue004", "\ue007"  # W3C WebDriver, §17.4.2
 DESKTOP, PHONE = (1280, 900), (390, 844)
 
 T = TypeVar("T")
@@ -62,18 +63,18 @@ class Browser:
         width, height = size
         media = {"prefers-color-scheme": "dark" if dark else "light"}
         media["prefers-reduced-motion"] = "reduce" if calm else "no-preference"
-        self._tell("Network.enable")
-        self._tell("Network.clearBrowserCookies")
+        self.tell("Network.enable")
+        self.tell("Network.clearBrowserCookies")
         speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-        self._tell("Network.emulateNetworkConditions", offline=offline, **speed)
-        self._tell("Network.setUserAgentOverride", userAgent=self._agent, acceptLanguage=language)
-        self._tell("Emulation.setScriptExecutionDisabled", value=not scripts)
-        self._tell("Emulation.setEmulatedMedia", features=[{"name": name, "value": media[name]} for name in media])
+        self.tell("Network.emulateNetworkConditions", offline=offline, **speed)
+        self.tell("Network.setUserAgentOverride", userAgent=self._agent, acceptLanguage=language)
+        self.tell("Emulation.setScriptExecutionDisabled", value=not scripts)
+        self.tell("Emulation.setEmulatedMedia", features=[{"name": name, "value": media[name]} for name in media])
         screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
-        self._tell("Emulation.setDeviceMetricsOverride", **screen)
+        self.tell("Emulation.setDeviceMetricsOverride", **screen)
         self.driver.get(url)
 
-    def _tell(self, command: str, **parameters: Any) -> Any:
+    def tell(self, command: str, **parameters: Any) -> Any:
         """A command of the Chrome DevTools Protocol."""
         return self.driver.execute_cdp_cmd(command, parameters)
 
@@ -118,12 +119,12 @@ class Browser:
         log: list[dict[str, Any]] = self.driver.get_log("browser")
         return [entry["message"] for entry in log if entry["level"] in ("SEVERE", "WARNING")]
 
-    def screenshot(self, name: str) -> Path:
-        """Keep a picture of the whole page."""
+    def screenshot(self, name: str, *, height: float = 0.0) -> Path:
+        """Keep a picture of the whole page, or of so many pixels from its top."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        whole = self._tell("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": whole["width"], "height": whole["height"], "scale": 1}
-        picture = self._tell("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
+        whole = self.tell("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": whole["width"], "height": height or whole["height"], "scale": 1}
+        picture = self.tell("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
         path = SCREENSHOTS / f"{name}.png"
         path.write_bytes(base64.b64decode(picture))
         return path

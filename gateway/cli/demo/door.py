@@ -20,7 +20,7 @@ from gateway.cli.demo.lanes import KEPT, LANES, Lane
 from gateway.cli.demo.page import Page, render_environ, render_records
 from gateway.cli.demo.stream import Stream, encode
 from gateway.cli.demo.texts import choose, texts
-from gateway.errors import GatewayError, RequestAborted
+from gateway.errors import GatewayError, LimitExceeded
 from gateway.visitor import Door, Visitor
 
 TYPE_CHECKING = False
@@ -66,10 +66,12 @@ class DemoDoor(Door):
         path = visitor.environ["PATH_INFO"]
         if path == "/events":
             await self._tell(visitor)
-        elif path in self._routes:
-            await visitor.give(*await self._routes[path](visitor))
-        else:
-            await visitor.give(*await self._ask_lane(visitor, path))
+            return
+        try:
+            answer = await self._routes.get(path, self._ask_lane)(visitor)
+        except LimitExceeded as error:
+            answer = _text(error.status_hint, str(error))
+        await visitor.give(*answer)
 
     async def shut(self) -> None:
         """Nobody asks any more: end what serves."""
@@ -148,8 +150,9 @@ class DemoDoor(Door):
             for lane, batch in batches.items()
         }  # fmt: skip
 
-    async def _ask_lane(self, visitor: Visitor, path: str) -> Answer:
+    async def _ask_lane(self, visitor: Visitor) -> Answer:
         """A request of the visitor's own, with curl say; the page shows it like any other."""
+        path = visitor.environ["PATH_INFO"]
         name, _, rest = path[1:].partition("/")
         if name not in self._lanes:
             there = " ".join(f"/{name}/" for name in self._lanes)
@@ -205,7 +208,7 @@ async def _body(visitor: Visitor) -> bytes:
     while data := await visitor.read():
         body += data
         if len(body) > _BODY_SIZE:
-            raise RequestAborted(f"a body of more than {_BODY_SIZE} bytes is not for the demo")
+            raise LimitExceeded("body_size", _BODY_SIZE)
     return body
 
 

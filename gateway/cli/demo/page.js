@@ -187,6 +187,7 @@ async function send(event) {
     say("summary", {lane: texts[`${name}_name`], ...result, median: milliseconds(result.median)}));
   summary.textContent = said.join(" ");
 }
-for (const form of document.forms) form.addEventListener("submit", send);
 
+for (const form of document.forms) form.addEventListener("submit", send);
+for (const place of document.querySelectorAll("[hidden]")) place.hidden = false; // what is for scripts alone
 listen();

@@ -7,8 +7,9 @@ import json
 
 from gateway.visitor import Visitor
 
-_ROOM = 1000
-"""Events that wait for a page to take them.  One that is slower than that is hung up on, and connects anew."""
+ROOM = 1000
+"""Events that wait for a page to take them.  One that lags further behind is hung up on; it connects anew by itself."""
+_END = b""
 
 
 class Stream:
@@ -29,19 +30,21 @@ class Stream:
         """Tell everybody."""
         block = encode(event, data)
         for queue in list(self._listeners):
-            if queue.full():
-                self._listeners.discard(queue)
-                queue.get_nowait()
-                block = b""
             queue.put_nowait(block)
+            if queue.qsize() > ROOM:
+                self._dismiss(queue)
 
     def end(self) -> None:
         """Nothing more happens."""
-        for queue in self._listeners:
-            queue.put_nowait(b"")
+        for queue in list(self._listeners):
+            self._dismiss(queue)
+
+    def _dismiss(self, queue: asyncio.Queue[bytes]) -> None:
+        self._listeners.discard(queue)
+        queue.put_nowait(_END)
 
     async def tell(self, visitor: Visitor, *, first: bytes) -> None:
-        """Answer a visitor with events, ``first`` those so far, until either side has enough.
+        """Answer a visitor with events, ``first`` what there was so far, until either side has enough.
 
         Raises RequestAborted once it is gone.
         """
@@ -50,7 +53,7 @@ class Stream:
         try:
             await visitor.start("200 OK", [("Content-Type", "text/event-stream"), ("Cache-Control", "no-store")])
             block = first
-            while block:
+            while block != _END:
                 await visitor.write(block)
                 block = await queue.get()
             await visitor.end()

@@ -50,9 +50,9 @@ _TABLE = {
         "A worker loads the application and keeps it. One request after the other reaches it over the same FastCGI "
         "connection, and the process is always the same. Nothing is faster; but what one request leaves in memory "
         "the next one finds, as the growing count shows.",
-        "워커가 애플리케이션을 불러와 계속 지닙니다. 요청은 같은 FastCGI 연결로 차례차례 도착하고, 프로세스는 언제나 "
-        "같습니다. 가장 빠르지만 한 요청이 메모리에 남긴 것을 다음 요청이 보게 됩니다. 계속 늘어나는 횟수가 그 "
-        "증거입니다.",
+        "워커가 애플리케이션을 불러와 계속 들고 있습니다. 요청은 같은 FastCGI 연결로 차례차례 도착하고, 프로세스는 "
+        "언제나 같습니다. 이보다 빠른 방식은 없지만, 한 요청이 메모리에 남긴 것을 다음 요청이 보게 됩니다. 계속 "
+        "늘어나는 횟수가 그 증거입니다.",
     ),
     "aio_name": ("asyncio", "asyncio"),
     "aio_what": ("one process, an event loop", "이벤트 루프를 도는 프로세스 하나"),
@@ -79,7 +79,7 @@ _TABLE = {
         "process {pid}, its request {served}, {took} ms: {phases}",
         "프로세스 {pid}, {served}번째 요청, {took} ms: {phases}",
     ),
-    "failed": ("{status}: the terminal says why", "{status}: 까닭은 터미널에 있습니다"),
+    "failed": ("{status}: the terminal says why", "{status}: 이유는 터미널에 나와 있습니다"),
     "summary": (
         "{lane}: answers {answers}, processes {processes}, median {median} ms.",
         "{lane}: 응답 {answers}개, 프로세스 {processes}개, 중앙값 {median} ms.",
@@ -94,7 +94,7 @@ _TABLE = {
         "Besides, it has inherited from the web server: {names}.",
         "그 밖에 웹 서버에게서 물려받은 변수: {names}.",
     ),
-    "records": ("What moved on the wire", "오간 레코드"),
+    "records": ("What moved on the wire", "주고받은 레코드"),
     "records_about": (
         "What the web server (>) and the worker (<) said for the last request, decoded.",
         "마지막 요청에서 웹 서버(>)와 워커(<)가 주고받은 것을 해독했습니다.",
@@ -120,13 +120,13 @@ _TABLE = {
     "stream": (
         "These lines travel as they describe it: as Server-Sent Events, from an ASGI application in a FastCGI "
         "worker, through a gateway client, over HTTP to you.",
-        "이 기록은 스스로 설명하는 길로 옵니다. FastCGI 워커 안의 ASGI 애플리케이션에서 Server-Sent Events로 나와, "
-        "gateway 클라이언트를 거쳐 HTTP로 도착합니다.",
+        "이 기록 자체도 같은 길로 옵니다. FastCGI 워커 안의 ASGI 애플리케이션에서 Server-Sent Events로 나와, gateway "
+        "클라이언트를 거쳐 HTTP로 도착합니다.",
     ),
     "terminal": ("From a terminal:", "터미널에서:"),
     "noscript": (
-        "Without scripts, a button shows a new page, and nothing moves by itself.",
-        "스크립트 없이는 단추를 누르면 새 페이지가 열리고, 저절로 움직이는 것은 없습니다.",
+        "Without scripts a button brings a new page, and nothing moves by itself.",
+        "스크립트를 쓰지 않으면 버튼을 누를 때마다 새 페이지가 열리고, 저절로 움직이는 것은 없습니다.",
     ),
     "connected": ("live", "연결됨"),
     "disconnected": (
