@@ -116,7 +116,7 @@ class Runner:
         self._before = before
         self._after = after
 
-    def _environ(self, exchange: Exchange) -> Environ:
+    def environ(self, exchange: Exchange) -> Environ:
         """The environ of a request, but for its body.  Raises RemoteProtocolError on a request that is at fault."""
         request = exchange.request
         environ = build_environ(request.params, self._base, self._mount, repeated=request.repeated)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from gateway.environ import Environ
+    from gateway.events import Event
     from gateway.exchange import Exchange
     from gateway.scope import Message, Receive, Send
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _OF_EXTENSIONS = frozenset(f"http.response.{name}" for name in ("trailers", "early_hint", "push", "debug"))
 """Messages of extensions that we do not announce, and that a response is whole without."""
 _GAVE_UP = "the web server gave the request up"
+_NO_WEBSOCKET = "a WebSocket cannot be carried over this wire; let the web server pass it on to an HTTP server"
 
 
 class Call:
@@ -77,10 +79,15 @@ class Call:
 
     # -- called by the worker
 
-    @property
     def is_due(self) -> bool:
         """Did it wait for a whole request, which has arrived or never will?"""
         return self.exchange.request.role == FILTER and self.exchange.complete and self.task is None
+
+    def hear(self, event: Event) -> None:
+        """Some more of the request."""
+        self.exchange.receive(event)
+        if self._news is not None:
+            self.notify()
 
     def notify(self) -> None:
         """The exchange has received something."""
@@ -112,7 +119,10 @@ class Call:
         runner, exchange = self._runner, self.exchange
         environ: Environ | None = None
         try:
-            environ = runner.environ(exchange)
+            asked = runner.environ(exchange)
+            if wants_websocket(asked):
+                raise RemoteProtocolError(_NO_WEBSOCKET, status_hint="501 Not Implemented")
+            environ = asked
             result = runner.begin(environ, exchange, self.receive, self.send)
             if not hasattr(result, "__await__"):
                 raise ApplicationError(
@@ -261,16 +271,6 @@ class ASGIRunner(Runner):
         super().__init__(as_single_callable(app), **options)
         self.state: dict[str, Any] = {}
         """What its lifespan put there."""
-
-    def environ(self, exchange: Exchange) -> Environ:
-        """The environ of a request.  Raises RemoteProtocolError on a request that cannot be served."""
-        environ = self._environ(exchange)
-        if wants_websocket(environ):
-            raise RemoteProtocolError(
-                "a WebSocket cannot be carried over this wire; let the web server pass it on to an HTTP server",
-                status_hint="501 Not Implemented",
-            )
-        return environ
 
     def begin(self, environ: Environ, exchange: Exchange, receive: Receive, send: Send) -> object:
         """Call the application."""

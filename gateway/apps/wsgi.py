@@ -105,7 +105,7 @@ class WSGIRunner(Runner):
     def __call__(self, exchange: Exchange) -> None:
         """Answer one request.  Only SystemExit, KeyboardInterrupt and their like come out of it."""
         try:
-            environ = self._environ(exchange)
+            environ = self.environ(exchange)
         except RemoteProtocolError as error:
             self.refuse(exchange, error)
             return

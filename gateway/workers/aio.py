@@ -266,7 +266,7 @@ class AioWorker(LoopWorker):
 
     def _turn(self, peer: AioPeer) -> bool:  # type: ignore[override]
         connection = peer.connection
-        if peer.listens:
+        if peer.listens():
             try:
                 data = peer.sock.recv(READ, socket.MSG_DONTWAIT)
             except BlockingIOError:
@@ -296,7 +296,7 @@ class AioWorker(LoopWorker):
         return peer.cut and self._linger(peer)
 
     def _watch(self, peer: AioPeer) -> None:  # type: ignore[override]
-        if peer.lingering or peer.listens:
+        if peer.lingering or peer.listens():
             if _EAGER or peer.watched or not peer.calls:
                 super()._watch(peer)
             else:
@@ -308,7 +308,7 @@ class AioWorker(LoopWorker):
             self._poller.remove(peer.fd)
 
     def _watch_if_there(self, peer: AioPeer) -> None:
-        if self.peers.get(peer.fd) is peer and not peer.watched and (peer.lingering or peer.listens):
+        if self.peers.get(peer.fd) is peer and not peer.watched and (peer.lingering or peer.listens()):
             super()._watch(peer)
 
     def _linger(self, peer: AioPeer) -> bool:  # type: ignore[override]
@@ -359,5 +359,5 @@ class AioWorker(LoopWorker):
                     describe_peer(peer.sock), self.limits.receive_timeout,
                 )  # fmt: skip
                 peer.abort(call)
-                if call.is_due:
+                if call.is_due():
                     self.begin(call)

@@ -11,7 +11,7 @@ from gateway.apps.asgi import Call
 from gateway.errors import RemoteProtocolError, RequestAborted
 from gateway.events import FILTER, AbortRequest, BodyWanted, Request
 from gateway.exchange import Exchange
-from gateway.workers.peer import IOV, READ, SMALL, Peer, after, lost
+from gateway.workers.peer import READ, Peer, join_small, lost, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ class AioPeer(Peer):
             return super().__repr__()
         return f"<AioPeer fd={self.fd} calls={len(self.calls)}{' congested' if self.congested else ''}>"
 
-    @property
     def listens(self) -> bool:
         """Shall we hear more now, or has the application to take first what there is?"""
         if self._deaf or (self._unsent and sum(map(len, self._unsent)) > _MOST_UNSENT):
@@ -98,16 +97,16 @@ class AioPeer(Peer):
                 exchange = Exchange(event, self.connection, peer=self, limits=worker.limits, log=worker.log)
                 exchange.stream()
                 call = self.calls[event.request_id] = Call(worker.runner, exchange, self)
-                self.shared = self.shared or len(self.calls) > 1
+                if len(self.calls) > 1:
+                    self.shared = True
                 if event.role != FILTER:  # whose file is to be whole first
                     begun.append(call)
             elif (waiting := self.calls.get(event.request_id)) is not None:
                 if event.__class__ is AbortRequest:
                     self.abort(waiting)
                 else:
-                    waiting.exchange.receive(event)
-                    waiting.notify()
-                if waiting.is_due:
+                    waiting.hear(event)
+                if waiting.is_due():
                     begun.append(waiting)
         return begun
 
@@ -156,8 +155,7 @@ class AioPeer(Peer):
         chunks = self.connection.data_to_send()
         if self.lost or not chunks:
             return
-        if len(chunks) > 1 and sum(map(len, chunks)) < SMALL:
-            chunks = [b"".join(chunks)]
+        chunks = join_small(chunks)
         if self.congested:
             self._unsent += chunks
             return
@@ -175,10 +173,9 @@ class AioPeer(Peer):
         """What the socket does not take.  Raises OSError."""
         while chunks:
             try:
-                sent = self.sock.sendmsg(chunks[:IOV], (), socket.MSG_DONTWAIT)
+                chunks = send(self.sock, chunks)
             except BlockingIOError:
                 break
-            chunks = after(chunks, sent)
         return chunks
 
     def _on_writable(self) -> None:

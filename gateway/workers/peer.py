@@ -23,7 +23,21 @@ SMALL = 64 * 1024
 """Chunks that together are smaller than this are joined: one copy is cheaper than a vector."""
 
 
-def after(chunks: list[bytes], sent: int) -> list[bytes]:
+def join_small(chunks: list[bytes]) -> list[bytes]:
+    """The same as one chunk, if there is not much of it."""
+    return [b"".join(chunks)] if len(chunks) > 1 and sum(map(len, chunks)) < SMALL else chunks
+
+
+def send(sock: socket.SocketType, chunks: list[bytes]) -> list[bytes]:
+    """Send what the socket takes at once; what is left.  Raises OSError: BlockingIOError if it takes nothing."""
+    if len(chunks) > 1:
+        return _after(chunks, sock.sendmsg(chunks[:IOV], (), socket.MSG_DONTWAIT))
+    (chunk,) = chunks
+    sent = sock.send(chunk, socket.MSG_DONTWAIT)  # which costs less than a vector of one
+    return [] if sent == len(chunk) else [chunk[sent:]]
+
+
+def _after(chunks: list[bytes], sent: int) -> list[bytes]:
     """What is left of ``chunks`` when ``sent`` bytes of them are gone."""
     for index, chunk in enumerate(chunks):
         if sent < len(chunk):
@@ -128,18 +142,14 @@ class Peer:
             return  # it is gone already
 
     def _write(self) -> None:
-        chunks = self.connection.data_to_send()
-        if len(chunks) > 1 and sum(map(len, chunks)) < SMALL:
-            chunks = [b"".join(chunks)]
+        chunks = join_small(self.connection.data_to_send())
         while chunks:
             try:
-                sent = self.sock.sendmsg(chunks[:IOV], (), socket.MSG_DONTWAIT)
+                chunks = send(self.sock, chunks)
             except BlockingIOError:
                 self._wait(select.POLLOUT, self._worker.limits.send_timeout)
             except OSError as error:
                 raise lost(error) from error
-            else:
-                chunks = after(chunks, sent)
 
     def reply(self) -> None:
         """Write what the wire itself has to say.  A peer that does not read it is given up: it would hold up others."""
