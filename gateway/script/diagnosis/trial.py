@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.script.diagnosis import Patient
+    from gateway.script.diagnosis.identity import Identity
     from gateway.script.execution import Process
 
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,19 +85,19 @@ class Trial:
         return self.stderr if not self.returncode else self.stdout + b"\n" + self.stderr
 
 
-def attempt(patient: Patient, *, timeout: float, environment: Mapping[str, str]) -> Trial:
+def attempt(
+    patient: Patient, *, timeout: float, environment: Mapping[str, str], path_info: str = ""
+) -> Trial:
     """Run it, as the user whose rights count if we may.  Raises ScriptError if it cannot be started."""
-    user: str | int | None = None
-    if os.geteuid() == 0 and patient.identity.uid != 0:  # nobody else may become another
-        user = NOBODY if patient.identity.uid is None else patient.identity.uid
     given = {**ENVIRONMENT, **environment}
     surroundings = Surroundings(
-        environment=given, pass_environment=(), umask=None, user=user, group=None, limits=LIMITS
+        environment=given, pass_environment=(), umask=None, user=user_for(patient.identity), group=None,
+        limits=LIMITS,
     )  # fmt: skip
     path = os.path.abspath(patient.path)
     name = f"/cgi-bin/{os.path.basename(path)}"
-    script = Script(path, script_name=name, path_info="", mount="", interpreter=patient.interpreter)
-    program = surroundings.program(script, _params(name, path))
+    script = Script(path, script_name=name, path_info=path_info, mount="", interpreter=patient.interpreter)
+    program = surroundings.program(script, _params(name, path, path_info))
     words = ["env", "-i", *map("=".join, given.items()), "REQUEST_METHOD=GET", "QUERY_STRING="]
     named = patient.path if "/" in patient.path else f"./{patient.path}"
     trial = Trial(shlex.join([*words, *patient.interpreter, named]), timeout=timeout)
@@ -104,10 +105,17 @@ def attempt(patient: Patient, *, timeout: float, environment: Mapping[str, str])
     return trial
 
 
-def _params(name: str, path: str) -> dict[str, str]:
+def user_for(identity: Identity) -> str | int | None:
+    """As whom a program is run whose rights are somebody's; None for as ourselves: only root may become another."""
+    if os.geteuid() != 0 or identity.uid == 0:
+        return None
+    return NOBODY if identity.uid is None else identity.uid
+
+
+def _params(name: str, path: str, path_info: str) -> dict[str, str]:
     return {
         "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET", "QUERY_STRING": "", "SCRIPT_NAME": name,
-        "PATH_INFO": "", "REQUEST_URI": name, "SCRIPT_FILENAME": path, "REDIRECT_STATUS": "200",
+        "PATH_INFO": path_info, "REQUEST_URI": name + path_info, "SCRIPT_FILENAME": path, "REDIRECT_STATUS": "200",
         "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "SERVER_SOFTWARE": "gateway",
         "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost", "HTTP_ACCEPT": "*/*",
     }  # fmt: skip
