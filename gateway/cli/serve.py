@@ -22,7 +22,7 @@ from gateway.errors import ConfigError
 from gateway.limits import Limits
 from gateway.loader import explain, load
 from gateway.script import CGIDirectory, CGIScript
-from gateway.script.choices import parse_execution, parse_interpreters
+from gateway.script.choices import parse_execution, parse_interpreters, parse_limits
 from gateway.script.faults import first_line
 from gateway.script.host import CGIHost
 from gateway.script.listing import list_scripts
@@ -56,7 +56,10 @@ Examples:
 @click.option("--follow-symlinks", is_flag=True, help="Follow links that lead out of the directory.")
 @click.option("--timeout", type=click.FloatRange(0), default=30.0, show_default=True, metavar="SECONDS",
               help="A script that is silent for so long is ended; 0: never.")  # fmt: skip
-def command(*, path: str, port: int, host: str, threads: int, timeout: float, **options: Any) -> None:
+@click.option("--limit", multiple=True, metavar="NAME=N",
+              help="Set a limit of gateway.limits for scripts, script_memory=512e6 say; 0 turns one off. Can be "
+                   "repeated.")  # fmt: skip
+def command(*, path: str, port: int, host: str, threads: int, **options: Any) -> None:
     """Serve PATH on HTTP, for development: a directory of CGI scripts, one script, or an application.
 
     An application is named like everywhere here: module:attribute or path/to/file.py:attribute. If the port is in use,
@@ -64,7 +67,7 @@ def command(*, path: str, port: int, host: str, threads: int, timeout: float, **
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
-        app = build_app(path, timeout=timeout, **options)
+        app = build_app(path, **options)
         listener = listen_nearby(port, host=host)
         worker = build_worker(
             Journal(app, say=click.echo) if interface_of(app) == "wsgi" else app, [listener], protocol="http",
@@ -89,19 +92,21 @@ def command(*, path: str, port: int, host: str, threads: int, timeout: float, **
 
 
 def build_app(
-    path: str, *, timeout: float, execution: Iterable[str], preload: Sequence[str], interpreter: Iterable[str],
-    static: bool, follow_symlinks: bool,
+    path: str, *, execution: Iterable[str], preload: Sequence[str], interpreter: Iterable[str], static: bool,
+    follow_symlinks: bool, timeout: float, limit: Iterable[str],
 ) -> Any:  # fmt: skip
     """The application that a path means.  Raises ConfigError; ends the process if an application cannot be loaded."""
-    choice, interpreters = parse_execution(execution, preload=preload), parse_interpreters(interpreter)
+    interpreters = parse_interpreters(interpreter)
+    options: dict[str, Any] = {
+        "execution": parse_execution(execution, preload=preload), "timeout": timeout, "limits": parse_limits(limit)
+    }  # fmt: skip
     if os.path.isdir(path):
         return CGIDirectory(
-            path, interpreters=interpreters, static=static, follow_symlinks=follow_symlinks, execution=choice,
-            timeout=timeout,
-        )  # fmt: skip
+            path, interpreters=interpreters, static=static, follow_symlinks=follow_symlinks, **options
+        )
     runs_by = interpreters.get(os.path.splitext(path)[1])
     if os.path.isfile(path) and (runs_by or os.access(path, os.X_OK) or first_line(path).startswith(b"#!")):
-        return CGIScript(path, interpreter=runs_by or (), execution=choice, timeout=timeout)
+        return CGIScript(path, interpreter=runs_by or (), **options)
     try:
         return load(path)
     except Exception as error:

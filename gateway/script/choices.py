@@ -1,10 +1,11 @@
-"""What a command line says of a directory of CGI programs, as words: which strategy and which interpreter for what."""
+"""What a command line says of a directory of CGI programs, as words: strategies, interpreters, limits."""
 
 from __future__ import annotations
 
 import shlex
 
 from gateway.errors import ConfigError
+from gateway.limits import Limits
 from gateway.script.execution import EXECUTIONS
 
 TYPE_CHECKING = False
@@ -59,3 +60,22 @@ def parse_interpreters(words: Iterable[str]) -> dict[str, list[str]]:
             raise ConfigError(f"interpreter {word!r}: write an extension and a command line, such as .php=php-cgi")
         interpreters[extension] = shlex.split(command)
     return interpreters
+
+
+def parse_limits(words: Iterable[str]) -> Limits:
+    """Limits by their names.  Raises ConfigError.
+
+    >>> parse_limits(["script_cpu=30", "max_children=4"])
+    Limits(script_cpu=30, max_children=4)
+    """
+    limits: dict[str, float] = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            limits[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"limit {word!r}: write a name and a number, such as script_cpu=30") from None
+    try:
+        return Limits(**limits)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from error

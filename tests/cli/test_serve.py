@@ -167,6 +167,8 @@ def _has_ended(pid: int) -> bool:
         (["."], 1, "choose another with --port"),
         ([".", "--execution", "swawn"], 1, "no execution is called 'swawn'; there are: spawn, fork, inprocess"),
         ([".", "--interpreter", "php"], 1, "such as .php=php-cgi"),
+        ([".", "--limit", "script_cpu"], 1, "limit 'script_cpu': write a name and a number, such as script_cpu=30"),
+        ([".", "--limit", "cpu=1"], 1, "no limit is called 'cpu'; there are: "),
         ([".", "--preload", "cgi"], 1, "nothing runs by fork, which alone preloads cgi: choose *.py=fork as well"),
         (["no_such_module:app"], 3, "no_such_module"),
         (["no-such-directory/"], 3, "no-such-directory"),
@@ -183,16 +185,17 @@ def test_a_mistake_says_what_to_do(
     assert (result.exit_code, complaint in result.output) == (status, True), result.output
 
 
-def test_modules_are_imported_before_the_script(tmp_path: Path) -> None:
+def test_modules_are_imported_before_the_script_and_limits_hold(tmp_path: Path) -> None:
     script = tmp_path / "told.py"
     script.write_text(
-        f"#!{sys.executable}\nimport sys\nprint('Content-Type: text/plain\\n')\n"
-        "print([name in sys.modules for name in ('colorsys', 'wave', 'this')])\n"
+        f"#!{sys.executable}\nimport resource, sys\nprint('Content-Type: text/plain\\n')\n"
+        "print([name in sys.modules for name in ('colorsys', 'wave', 'this')], "
+        "resource.getrlimit(resource.RLIMIT_NOFILE)[0])\n"
     )
     script.chmod(0o755)
-    words = ["--execution", "fork", "--preload", "colorsys", "--preload", "wave"]
+    words = ["--execution", "fork", "--preload", "colorsys", "--preload", "wave", "--limit", "script_files=77"]
     serving = Serving(tmp_path, "told.py", "--port", "0", *words)
-    assert serving.get("") == (200, "[True, True, False]\n")
+    assert serving.get("") == (200, "[True, True, False] 77\n")
     assert serving.stop() == 0
 
 
