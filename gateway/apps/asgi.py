@@ -56,7 +56,7 @@ class Call:
 
     __slots__ = (
         "exchange", "task", "began", "verdict", "patience", "_runner", "_line", "_news", "_started", "_heard_all",
-        "_over",
+        "_over", "_doubtful",
     )  # fmt: skip
 
     def __init__(self, runner: ASGIRunner, exchange: Exchange, line: Line) -> None:
@@ -70,7 +70,7 @@ class Call:
         self._runner = runner
         self._line = line
         self._news: asyncio.Event | None = None  # what receive() waits for, if it does
-        self._started = self._heard_all = self._over = False
+        self._started = self._heard_all = self._over = self._doubtful = False
 
     def __repr__(self) -> str:
         params = self.exchange.request.params
@@ -94,6 +94,11 @@ class Call:
         if self._news is not None:
             self._news.set()
             self._news.clear()
+
+    def doubt(self) -> None:
+        """Perhaps nobody listens any more: who asks hears of a disconnect, but what is sent is sent."""
+        self._doubtful = True
+        self.notify()
 
     def stack(self) -> str:
         """Where the application waits."""
@@ -190,7 +195,7 @@ class Call:
             self._line.want(self)
             if not (exchange.held or exchange.complete or exchange.too_large):  # asking may have brought news
                 await self._wait()
-        while not (self._over or exchange.aborted):
+        while not (self._over or exchange.aborted or self._doubtful):
             await self._wait()
         return {"type": "http.disconnect"}
 

@@ -130,13 +130,14 @@ class AioPeer(Peer):
             self._abort_all()
             raise
         self.deliver()
-        if self._is_gone():
+        if self.sock.family != socket.AF_UNIX:
+            for call in self.calls.values():
+                call.doubt()  # TCP does not tell who closed one half from who is gone
+        elif self._is_gone():
             self.lose()
 
     def _is_gone(self) -> bool:
-        """Does it not read any more, either?  TCP does not tell, but web servers do not close one half only."""
-        if self.sock.family != socket.AF_UNIX:
-            return True
+        """Does it not read any more, either?"""
         poll = select.poll()
         poll.register(self.fd, 0)
         return bool(poll.poll(0))

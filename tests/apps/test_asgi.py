@@ -508,7 +508,8 @@ def test_who_vanishes_in_the_middle_of_a_body_is_a_disconnect(serve: Serve, log:
     assert [level for level, line in log.wait(count=2) if "lifespan" not in line] == ["info"]
 
 
-def test_who_hangs_up_while_it_waits_is_a_disconnect(serve: Serve) -> None:
+@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
+def test_who_hangs_up_while_it_waits_is_a_disconnect(serve: Serve, tcp: bool) -> None:  # noqa: FBT001
     told: list[Any] = []
 
     @http
@@ -516,7 +517,7 @@ def test_who_hangs_up_while_it_waits_is_a_disconnect(serve: Serve) -> None:
         told.append((await receive())["type"])
         told.append((await receive())["type"])
 
-    with WebServer(serve(application)) as client:
+    with WebServer(serve(application, tcp=tcp)) as client:
         client.ask()
         until(lambda: told)
     until(lambda: told == ["http.request", "http.disconnect"])

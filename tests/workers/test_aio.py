@@ -164,8 +164,9 @@ def test_pipelined_requests_are_answered_in_order(serve: Serve, gate: Gate) -> N
     assert told == paths
 
 
-def test_a_web_server_may_half_close_after_its_request(serve: Serve, gate: Gate) -> None:
-    with WebServer(serve(gate)) as client:
+@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
+def test_a_web_server_may_half_close_after_its_request(serve: Serve, gate: Gate, tcp: bool) -> None:  # noqa: FBT001
+    with WebServer(serve(gate, tcp=tcp, limits=Limits(abort_timeout=0.01))) as client:
         client.ask(PATH_INFO="/wait")
         gate.arrive("/wait")
         client.sock.shutdown(socket.SHUT_WR)

@@ -13,6 +13,7 @@ import pytest
 from gateway.events import EndOfResponse, ErrorOutput, RequestBody
 from gateway.limits import Limits
 from gateway.testing.applications import BIG, PLAIN, breaks_off, fails_at_first, gives, raises, returns
+from gateway.testing.asgi_applications import as_asgi
 from gateway.workers import threads as threads_module
 from tests.serving import PATIENCE, SPOKEN, WORKERS, Log, Serve, WebServer, echo, hello, whole_request
 
@@ -93,8 +94,16 @@ def test_who_does_not_say_what_it_speaks_is_ended(serve: Serve, log: Log) -> Non
 
 
 @ON_EVERY_WIRE
-def test_a_web_server_that_half_closes_gets_its_answer(serve: Serve, wire: str) -> None:
-    with WebServer(serve(echo, protocol=wire)) as client:
+@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
+@pytest.mark.parametrize(
+    ("app", "worker"),
+    [*((echo, worker) for worker in WORKERS), (as_asgi(echo), "aio"), (as_asgi(echo), "fork")],
+    ids=[*(f"wsgi-{worker}" for worker in WORKERS), "asgi-aio", "asgi-fork"],
+)
+def test_a_web_server_that_half_closes_gets_its_answer(
+    serve: Serve, wire: str, tcp: bool, app: Any, worker: str  # noqa: FBT001
+) -> None:
+    with WebServer(serve(app, protocol=wire, tcp=tcp, **WORKERS[worker])) as client:
         client.ask(b"body")
         client.sock.shutdown(socket.SHUT_WR)
         assert client.response().body == b"body"
