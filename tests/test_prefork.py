@@ -331,6 +331,12 @@ class TestUpgrade:
 
 
 class TestWorkers:
+    def test_a_signal_to_one_that_just_began_is_not_lost(self, folder: Path) -> None:
+        at_once = "    if worker.age == 1:\n        os.kill(os.getpid(), signal.SIGTERM)\n"
+        write(folder / "gunicorn.conf.py", f"import os, signal\ndef post_fork(server, worker):\n{at_once}")
+        with Master(folder, *BIND) as master:
+            master.ready(workers=2)  # the first one has ended
+
     def test_ttin_and_ttou_add_and_end_a_worker(self, folder: Path) -> None:
         with Master(folder, *BIND) as master:
             master.ready().send(signal.SIGTTIN)

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from gateway.workers.threads import ThreadsWorker
 
 
+ENDING = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+"""The signals that end a worker.  Until it has its own handlers they wait: the master's, which it begins with, would
+take them to be the master's."""
+
+
 class Worker(GunicornWorker):  # type: ignore[misc]
     """``gunicorn -k gateway.Worker``: a process of gunicorn's that speaks FastCGI, or the wire GATEWAY_PROTOCOL names.
 
@@ -53,6 +58,7 @@ class Worker(GunicornWorker):  # type: ignore[misc]
         """As gunicorn's; but nobody reads its wake-up pipe here, which one SIGCHLD per request would fill."""
         super().init_signals()
         signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
     def run(self) -> None:
         """gunicorn's main loop of a worker."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import socket
 import sys
 
@@ -16,6 +17,7 @@ from gunicorn.sock import TCPSocket
 
 from gateway.address import bound_address, listen, remove, take_over
 from gateway.errors import ConfigError
+from gateway.prefork import ENDING
 from gateway.prefork.settings import Options
 
 TYPE_CHECKING = False
@@ -157,6 +159,14 @@ class Arbiter(GunicornArbiter):  # type: ignore[misc]
             listener.close()
             if self.reexec_pid == self.master_pid == 0:  # else another master listens there, too
                 remove(listener.address)
+
+    def spawn_worker(self) -> Any:
+        """Fork a worker, on which no signal is lost."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 (gunicorn's signature)
         """Stop listening, then end the workers."""
