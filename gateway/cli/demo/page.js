@@ -102,7 +102,8 @@ function row(request, scale) {
     bar.append(part);
   }
   const values = {...request, took: milliseconds(request.waited), phases: describe(request)};
-  const pid = element("span", {className: "pid", ariaHidden: "true"}, String(request.pid || "–"));
+  const count = element("small", {}, ` #${request.served}`);
+  const pid = element("span", {className: "pid", ariaHidden: "true"}, String(request.pid || "–"), count);
   pid.style.setProperty("--hue", hue(request.pid));
   const took = element("span", {className: "took", ariaHidden: "true"}, `${values.took} ms`);
   return element("li", {}, element("span", {className: "unseen"}, say("row", values)), pid, bar, took);

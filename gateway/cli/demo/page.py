@@ -49,6 +49,7 @@ class Page:
             languages=" ".join(_language(name, current=name == language) for name in LANGUAGES),
             texts=json.dumps(said, ensure_ascii=False).replace("<", "\\u003c"),
             phases="".join(f'<li data-phase="{_escape(name)}">{written[name]}</li>' for name in PHASES),
+            definitions="".join(f"<dt>{written[name]}</dt><dd>{written[f'{name} means']}</dd>" for name in PHASES),
             lanes="\n".join(self._render_lane(lane, said, language=language) for lane in lanes),
             sources="".join(map(_source, SOURCES)),
             versions=f"gateway {__version__}, {platform.python_implementation()} {platform.python_version()}",

@@ -24,6 +24,7 @@ _TABLE = {
     "to": ("to {lane}", "{lane}에"),
     "own_scale": ("Zoom: each lane to its own scale", "확대: 레인마다 자기 눈금으로"),
     "legend": ("What one request consists of", "요청 하나를 이루는 단계"),
+    "meanings": ("From when to when each phase is measured", "각 단계를 재는 시작과 끝"),
     # -- the lanes
     "cgi_name": ("CGI", "CGI"),
     "cgi_what": ("a program started for every request", "요청마다 프로그램을 새로 시작"),
@@ -67,12 +68,15 @@ _TABLE = {
     # -- their numbers
     "pid": ("process", "프로세스"),
     "served": ("requests it has served", "이 프로세스가 처리한 요청"),
-    "took": ("time taken", "걸린 시간"),
+    "took": ("to the last byte", "마지막 바이트까지"),
     "median": ("median of the last 50", "최근 50개의 중앙값"),
     "asked": ("requests in all", "전체 요청"),
     "processes": ("processes now", "지금 있는 프로세스"),
     "memory": ("memory (PSS)", "메모리(PSS)"),
-    "latest": ("The latest requests", "최근 요청"),
+    "latest": (
+        "Process, # which of its requests, phases, time to the last byte",
+        "프로세스, # 몇 번째 요청인지, 단계, 마지막 바이트까지의 시간",
+    ),
     "strip": ("The last 50, a colour for each process", "최근 50개, 색은 프로세스"),
     "nothing_yet": ("Nothing was asked yet.", "아직 보낸 요청이 없습니다."),
     "row": (
@@ -144,7 +148,24 @@ _TABLE = {
     phases.WRITE: ("write", "쓰기"),
     phases.EXIT: ("exit", "종료"),
     phases.UNMEASURED: ("unmeasured", "측정 안 됨"),
+    f"{phases.UNMEASURED} means": (
+        "what lies between: nobody noted a moment there",
+        "그 사이의 시간. 아무도 시각을 기록하지 않았습니다",
+    ),
 }
+_MEANINGS = {
+    phases.SPAWN: "웹 서버가 프로그램을 시작해서, fork와 exec를 모두 하는 posix_spawn(3)이 돌아올 때까지",
+    phases.START: "거기서 파이썬의 첫 줄까지. 시스템이 인터프리터를 불러오고, 인터프리터가 자신을 준비합니다",
+    phases.IMPORTS: "거기서 gateway와 애플리케이션을 다 불러올 때까지",
+    phases.ACCEPT: "웹 서버의 connect(2)부터 워커에서 accept(2)가 돌아올 때까지",
+    phases.RECEIVE: "요청을 읽고 해독해서, 애플리케이션을 호출하거나 자식을 포크할 때까지",
+    phases.FORK: "fork(2) 직전부터 자식 프로세스의 첫 순간까지",
+    phases.APPLICATION: "애플리케이션을 호출해서 마지막 바이트를 받을 때까지",
+    phases.WRITE: "거기서 시스템이 응답을 모두 넘겨받을 때까지",
+    phases.EXIT: "거기서 부모가 waitpid(2)로 프로세스가 끝난 것을 알 때까지",
+}
+"""What gateway.measure says of its phases, in Korean."""
+_TABLE |= {f"{name} means": (phases.MEANINGS[name], korean) for name, korean in _MEANINGS.items()}
 
 
 def texts(language: str) -> dict[str, str]:
