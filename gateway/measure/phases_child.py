@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FOLDER = "GATEWAY_PHASES"
 """The environment variable that names the folder of the FIFO.  It is gone before the application is loaded."""
 FIFO = "told"
+STAT = "/proc/self/stat"
 REQUEST_ID = "HTTP_X_REQUEST_ID"
 """Which request a process tells of: a header, because every wire carries those."""
 
@@ -36,7 +37,7 @@ class Notes:
     def __init__(self, folder: str, *, first_line: int) -> None:
         self.served = 0
         self._folder = folder
-        self._told = os.open(os.path.join(folder, FIFO), os.O_WRONLY)
+        self.fifo = os.open(os.path.join(folder, FIFO), os.O_WRONLY)
         self._own = {"first_line": first_line}
         self._accepted: dict[int, int] = {}
         self._calls: dict[str, Call] = {}
@@ -46,7 +47,7 @@ class Notes:
 
     def tell(self, **values: object) -> None:
         """Say something to who measures."""
-        os.write(self._told, f"{values}\n".encode())
+        os.write(self.fifo, f"{values}\n".encode())
 
     # -- of the process
 
@@ -124,7 +125,7 @@ def _born() -> int:
     0 where the kernel does not tell.
     """
     try:
-        with open("/proc/self/stat", "rb") as file:
+        with open(STAT, "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
     except OSError:
         return 0

@@ -34,11 +34,35 @@ def in_blocks(environ: Any, start_response: Any) -> Iterator[bytes]:
 
 
 async def asynchronous(scope: Any, receive: Any, send: Any) -> None:
-    """The same by ASGI, with a lifespan that is not its business."""
-    assert scope["type"] == "http"
+    """The same by ASGI; it has no use for a lifespan."""
+    if scope["type"] != "http":
+        return
     time.sleep(CALL)
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+class Blocks:
+    """A body that is no generator, and has nothing to close."""
+
+    def __init__(self, blocks: int) -> None:
+        self._left = blocks
+
+    def __iter__(self) -> Blocks:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self._left:
+            raise StopIteration
+        self._left -= 1
+        return b"block"
+
+
+def iterated(environ: Any, start_response: Any) -> Blocks:
+    """Such a body, after a pause."""
+    time.sleep(CALL)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return Blocks(BLOCKS)
 
 
 class Double:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,13 +31,14 @@ from gateway.measure.phases import (
     Phase,
     Timeline,
 )
-from gateway.measure.phases_child import FOLDER
+from gateway.measure.phases_child import FOLDER, Notes
 from gateway.measure.phases_heard import Ear
 from gateway.measure.phases_running import Measured, measure
 from tests.house import ROOT
 from tests.imports import modules_imported
 from tests.leftovers import Leftovers
 from tests.measure import costly
+from tests.serving import until
 
 APPLICATIONS = str(Path(__file__).with_name("costly.py"))
 MILLISECOND = 1_000_000
@@ -48,6 +50,7 @@ KINDS = {
     **{f"{model}, ASGI": ("asynchronous", model) for model in ("cgi", "fork", "fastcgi")},
     "ASGI 2": ("Double", "fastcgi"),
     "in blocks": ("in_blocks", "fastcgi"),
+    "iterated": ("iterated", "http"),
     "cgi, in blocks": ("in_blocks", "cgi"),
 }
 """Applications and models."""
@@ -95,10 +98,6 @@ class TestOfAnyModel:
             assert [part.start for part in parts] == [timeline.began, *(part.end for part in parts[:-1])]
             assert parts[-1].end == timeline.ended
             assert sum(timeline.took(name) for name in (*MEANINGS, UNMEASURED)) == timeline.whole
-
-    def test_what_is_unmeasured_is_less_than_what_is(self, timelines: list[Timeline]) -> None:
-        for timeline in timelines:
-            assert timeline.took(UNMEASURED) < timeline.whole / 2
 
     def test_a_sleep_in_the_application_is_its_own(self, timelines: list[Timeline]) -> None:
         for timeline in timelines:
@@ -152,9 +151,6 @@ class TestOfFork:
         assert [named(timeline) for timeline in timelines] == [
             STARTS | SERVES | {ACCEPT, FORK, EXIT}, SERVES | {FORK, EXIT},
         ]  # fmt: skip
-
-    def test_a_child_ends_without_what_python_does_at_its_end(self, timelines: list[Timeline]) -> None:
-        assert min(timeline.took(EXIT) for timeline in timelines) < nanoseconds(costly.EXIT)
 
     def test_the_kernel_says_likewise_when_the_child_began(self, timelines: list[Timeline]) -> None:
         for timeline in timelines:
@@ -259,6 +255,62 @@ def test_a_measured_cgi_process_imports_what_any_does_and_what_notes_it(tmp_path
     usual = modules_imported([sys.executable, "-m", "gateway.cli.cgi_run", target], env=env)
     assert more - usual == {"gateway.measure", "gateway.measure.phases_child"}
     assert not any(name.startswith("gateway.measure") for name in usual)
+
+
+class TestOfWhoTells:
+    @pytest.fixture
+    def ear(self, nothing_left_over: Leftovers) -> Iterator[Ear]:
+        ear = Ear()
+        yield ear
+        ear.close()
+
+    @pytest.fixture
+    def notes(self, ear: Ear) -> Iterator[Notes]:
+        notes = Notes(ear.folder, first_line=1)
+        yield notes
+        os.close(notes.fifo)
+
+    def test_it_tells_of_requests_that_are_measured_and_of_no_others(self, ear: Ear, notes: Notes) -> None:
+        record = ear.open()
+        told = {"HTTP_X_REQUEST_ID": record.id, "wsgi.run_once": False}
+        for request in ({}, {"HTTP_X_REQUEST_ID": "../nobody"}, told):
+            notes.called(request)
+            notes.written(request)
+        ear.catch_up()
+        assert (repr(notes), record.served, record.pid) == ("<Notes served=3 open=0>", 3, os.getpid())
+        assert ear.forget(record) == {"HTTP_X_REQUEST_ID": record.id, "wsgi.run_once": "False"}
+
+    def test_where_the_kernel_tells_nothing_no_birth_is_made_up(
+        self, ear: Ear, notes: Notes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr("gateway.measure.phases_child.STAT", "/nowhere")
+        record = ear.open()
+        request = {"HTTP_X_REQUEST_ID": record.id}
+        notes.called(request)
+        notes.written(request)
+        ear.catch_up()
+        assert (record.served, record.born) == (1, 0)
+
+
+class TestOfTheEnd:
+    def test_a_worker_ends_soon_after_who_measures_was_killed(self) -> None:
+        program = (
+            "import os, signal\n"
+            "from gateway.measure.phases_running import Measured\n"
+            f"print(Measured('fastcgi', '{APPLICATIONS}:whole').ask().pid, flush=True)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        killed = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, timeout=60)
+        until(lambda: not Path(f"/proc/{int(killed.stdout)}").exists())
+
+    def test_a_worker_that_does_not_stop_is_killed(
+        self, nothing_left_over: Leftovers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("gateway.measure.phases_running.STOP_WITHIN", 0)
+        with Measured("fastcgi", f"{APPLICATIONS}:whole") as measured:
+            assert repr(measured) == "<Measured fastcgi>"
+            pid = measured.ask().pid
+        assert not Path(f"/proc/{pid}").exists()
 
 
 def test_a_timeline_tells_its_phases_from_its_beginning() -> None:
