@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from . import asgi, cgi, contenders, goals, hosts, load, memory, report, servers
+from . import asgi, cgi, contenders, goals, hosts, idle, load, memory, report, servers
 
-SECTIONS = {"load": load, "asgi": asgi, "cgi": cgi, "hosts": hosts, "memory": memory}
+SECTIONS = {"load": load, "asgi": asgi, "cgi": cgi, "hosts": hosts, "memory": memory, "idle": idle}
 TOOLS = [contenders.NGINX, contenders.WRK]
 SERVERS = [*contenders.CONTENDERS, *contenders.ASGI_CONTENDERS]
 PEERS = dict.fromkeys([*(contender.peer for contender in SERVERS), *hosts.PEERS])

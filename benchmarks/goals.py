@@ -28,6 +28,7 @@ from .contenders import (
     WAITRESS_HTTP,
 )
 from .hosts import MOD_CGI, MOD_CGID, OURS, OURS_BEHIND_NGINX, WRAP, Host
+from .idle import WORKERS as IDLE
 from .measure import Result
 from .report import Column, Section
 
@@ -92,6 +93,8 @@ GOALS = [
     Goal("CGI in Python, lighttpd ÷ gateway's fork", 0.1, slowness("Python", OURS, beside=MOD_CGI)),
     Goal("upload of 1 GiB, MiB of growth", 8, lambda look: look("upload of 1 GiB", "peak")),
     Goal("download of 1 GiB, MiB of growth", 8, lambda look: look("download of 1 GiB", "peak")),
+    Goal("idle connection, KiB", 30, lambda look: look(re.escape(IDLE[OURS_ASGI]), "each")),
+    Goal("p99 among idle connections ÷ alone", 1.5, lambda look: look(re.escape(IDLE[OURS_ASGI]), "p99_ratio")),
 ]
 
 

@@ -719,8 +719,8 @@ def test_the_threads_model_does_not_serve_asgi_and_says_what_does() -> None:
 
 
 def test_idle_connections_are_cheap(serve: Serve, gate: Gate) -> None:
-    """So many that a transport, a buffer or a task for each would show."""
-    count = 400
+    """So many that a transport, a buffer or a task for each would show; benchmarks/idle.py has 5,000."""
+    count = 1000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4 * count), hard), hard))
     server = serve(gate, process=True)
