@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from gateway.script.diagnosis import Patient
-    from gateway.script.diagnosis.identity import Identity
     from gateway.script.execution import Process
+    from gateway.script.program import Program
 
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The PATH of a daemon; that of whoever logs in has more."""
@@ -90,26 +90,30 @@ def attempt(
 ) -> Trial:
     """Run it, as the user whose rights count if we may.  Raises ScriptError if it cannot be started."""
     given = {**ENVIRONMENT, **environment}
+    trial = Trial(command_for(patient, given), timeout=timeout)
+    _follow(Spawn().start(program_for(patient, given, path_info=path_info), stdin=True), trial)
+    return trial
+
+
+def program_for(patient: Patient, environment: Mapping[str, str], *, path_info: str = "") -> Program:
+    """It as a CGI program of a request without a body.  Raises ScriptError."""
+    user: str | int | None = None
+    if os.geteuid() == 0 and patient.identity.uid != 0:  # nobody else may become another
+        user = NOBODY if patient.identity.uid is None else patient.identity.uid
     surroundings = Surroundings(
-        environment=given, pass_environment=(), umask=None, user=user_for(patient.identity), group=None,
-        limits=LIMITS,
+        environment=environment, pass_environment=(), umask=None, user=user, group=None, limits=LIMITS
     )  # fmt: skip
     path = os.path.abspath(patient.path)
     name = f"/cgi-bin/{os.path.basename(path)}"
     script = Script(path, script_name=name, path_info=path_info, mount="", interpreter=patient.interpreter)
-    program = surroundings.program(script, _params(name, path, path_info))
-    words = ["env", "-i", *map("=".join, given.items()), "REQUEST_METHOD=GET", "QUERY_STRING="]
+    return surroundings.program(script, _params(name, path, path_info))
+
+
+def command_for(patient: Patient, environment: Mapping[str, str]) -> str:
+    """What shows in a shell what a run shows."""
+    words = ["env", "-i", *map("=".join, environment.items()), "REQUEST_METHOD=GET", "QUERY_STRING="]
     named = patient.path if "/" in patient.path else f"./{patient.path}"
-    trial = Trial(shlex.join([*words, *patient.interpreter, named]), timeout=timeout)
-    _follow(Spawn().start(program, stdin=True), trial)
-    return trial
-
-
-def user_for(identity: Identity) -> str | int | None:
-    """As whom a program is run whose rights are somebody's; None for as ourselves: only root may become another."""
-    if os.geteuid() != 0 or identity.uid == 0:
-        return None
-    return NOBODY if identity.uid is None else identity.uid
+    return shlex.join([*words, *patient.interpreter, named])
 
 
 def _params(name: str, path: str, path_info: str) -> dict[str, str]:
