@@ -39,7 +39,7 @@ ARROWS = {
     "testing": "entry client",
     "migrate": "errors",
     "compat": "entry prefork client script loader",
-    "measure": "prefork client script entry loader",
+    "measure": "prefork client script entry loader recorder",
     "cli": "entry prefork client script loader measure migrate",
     "__main__": "cli",
     "__init__": "entry prefork client script recorder",  # its lazy public names

@@ -194,15 +194,8 @@ def _environ(
     """The request.  Raises ConfigError, ProtocolError or ValueError for what cannot be asked."""
     from gateway.client.visit import visit
     from gateway.environ import check_mount
-    from gateway.head import lower_name
 
-    pairs = []
-    for line in headers:
-        name, colon, value = line.partition(":")
-        lower_name(name)
-        if not colon:
-            raise ConfigError(f"{line!r} is no header: a name, a colon and a value")
-        pairs.append((name, _native(value.strip())))
+    pairs = list(map(parse_header, headers))
     given = {name.lower() for name, _ in pairs}
     size = _size(body)
     defaults = [("User-Agent", f"gateway/{__version__}"), ("Accept", "*/*")]
@@ -241,6 +234,17 @@ def split_url(url: str) -> tuple[str, str]:
 def secret_for(url: str, secret: str | None) -> dict[str, object]:
     """The secret as an option of the one wire that has any; the environment may have it for all of them."""
     return {"secret": secret} if secret and url.lower().startswith("ajp:") else {}
+
+
+def parse_header(line: str) -> tuple[str, str]:
+    """A --header as name and value.  Raises ConfigError or LocalProtocolError."""
+    from gateway.head import lower_name
+
+    name, colon, value = line.partition(":")
+    lower_name(name)
+    if not colon:
+        raise ConfigError(f"{line!r} is no header: a name, a colon and a value")
+    return name, _native(value.strip())
 
 
 def parse_param(text: str) -> tuple[str, str]:

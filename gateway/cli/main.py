@@ -16,6 +16,7 @@ COMMANDS = {
     "call": ("gateway.cli.call", "Ask a server by its wire, as curl does by HTTP."),
     "ping": ("gateway.cli.ping", "Tell whether a server answers, for health checks."),
     "trace": ("gateway.cli.trace", "Show what happens to one request, under each process model."),
+    "replay": ("gateway.cli.replay", "Send recorded requests to another server or version: what differs?"),
     "decode": ("gateway.cli.decode", "Annotate every byte of a captured stream."),
 }
 """A command's name, the module whose ``command`` it is, and its line in the help, for which nothing is loaded."""

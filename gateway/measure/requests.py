@@ -71,14 +71,15 @@ def read_har(path: Path) -> list[Request]:
     try:
         entries = [entry["request"] for entry in json.loads(_read(path))["log"]["entries"]]
         host = urlsplit(entries[0]["url"]).netloc
-        return [_from_har(entry) for entry in entries if urlsplit(entry["url"]).netloc == host]
+        return [from_har(entry) for entry in entries if urlsplit(entry["url"]).netloc == host]
     except (ValueError, LookupError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         advice = "save one in the network tab of a browser"
         raise ConfigError(f"{path} is no HAR file with requests ({reason}): {advice}") from error
 
 
-def _from_har(entry: Any) -> Request:
+def from_har(entry: Any) -> Request:
+    """The request of an entry."""
     headers = [(str(header["name"]), str(header["value"])) for header in entry.get("headers", ())]
     posted = entry.get("postData", {})
     text = posted.get("text", "")

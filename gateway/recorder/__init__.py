@@ -1,4 +1,4 @@
-"""A middleware, of WSGI or ASGI, that keeps real requests and responses: each one in a file of its own, as HAR 1.2.
+"""Keeps real requests and responses: each one in a file of its own, as HAR 1.2, which browsers read.
 
 ``gateway replay`` sends them to another server, model or version, and tells what it answers otherwise.
 """
@@ -10,32 +10,26 @@ import json
 import logging
 import os
 
-from gateway.apps import AUTO, as_single_callable, interface_of
 from gateway.errors import ConfigError
 from gateway.limits import Limits
 from gateway.recorder.entry import Entry
 from gateway.recorder.secrets import Secrets
-from gateway.scope import environ_from_scope
+from gateway.recorder.tee import Tee
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import IO, Any
+    from collections.abc import Iterable
 
-    from gateway.apps import Application
-    from gateway.apps.wsgi import WSGIApplication
     from gateway.environ import Environ
-    from gateway.events import Headers
-    from gateway.scope import ASGIApplication, Message, Receive, Scope, Send
 
 
-class Recorder:
+class Recorder(Tee):
     """Keeps what passes in a directory, which is made, and which only its owner can read.
 
     ``limits.record_body`` bytes of each body are kept, of ``limits.record_requests`` requests in each process.
     ``secrets`` are names of headers and fields whose values are secret beside those whose names show it
-    (:data:`gateway.recorder.secrets.SECRET`).  A request is kept once its response is over; that it cannot be written
-    is logged, and harms no one.  Raises ConfigError.
+    (:data:`gateway.recorder.secrets.SECRET`).  That a request cannot be written is logged, and harms no one.
+    Raises ConfigError.
 
         application = gateway.Recorder("recordings").wrap(application)
     """
@@ -58,14 +52,12 @@ class Recorder:
     def __repr__(self) -> str:
         return f"<Recorder {self.directory!r}>"
 
-    def wrap(self, app: Any, *, interface: str = AUTO) -> Application:
-        """The application, of WSGI or ASGI as it is; ``interface`` says which if it does not look like it."""
-        return self._wrap_asgi(app) if interface_of(app, named=interface) == "asgi" else self._wrap_wsgi(app)
-
-    def _open(self, environ: Environ) -> Entry:
+    def open(self, environ: Environ) -> Entry:
+        """A request begins."""
         return Entry(environ, limit=self._limits.record_body)
 
-    def _keep(self, entry: Entry) -> None:
+    def keep(self, entry: Entry) -> None:
+        """Write it down."""
         number = next(self._numbers)
         most = self._limits.record_requests
         if 0 < most < number:
@@ -77,134 +69,8 @@ class Recorder:
         try:
             # First under a name that replay does not look at: nobody reads half of it.
             fd = os.open(f"{path}.part", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(fd, "w", encoding="utf-8") as file:
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
                 json.dump(entry.as_har(self._secrets), file, indent=1)
             os.rename(f"{path}.part", f"{path}.har")
         except OSError as error:
             self._log.error("%r is not recorded: %s", entry, error)
-
-    # -- WSGI
-
-    def _wrap_wsgi(self, app: WSGIApplication) -> WSGIApplication:
-        def application(environ: Environ, start_response: Callable[..., Callable[[bytes], None]]) -> Iterable[bytes]:
-            entry = self._open(dict(environ))
-            environ["wsgi.input"] = _Input(environ["wsgi.input"], entry)
-
-            def start(status: str, headers: Headers, *exc_info: Any) -> Callable[[bytes], None]:
-                write = start_response(status, headers, *exc_info)
-                entry.respond(status, list(headers))
-
-                def record_and_write(data: bytes) -> None:
-                    entry.response.take(data)
-                    write(data)
-
-                return record_and_write
-
-            result: Any = None
-            try:
-                result = app(environ, start)
-            except BaseException as error:
-                entry.broken = repr(error)
-                self._keep(entry)
-                raise
-            if not _is_whole(result):
-                return _Blocks(result, entry, self._keep)
-            for block in result or ():
-                entry.response.take(block)
-            self._keep(entry)
-            whole: Iterable[bytes] = result
-            return whole
-
-        return application
-
-    # -- ASGI
-
-    def _wrap_asgi(self, app: ASGIApplication) -> ASGIApplication:
-        call = as_single_callable(app)
-
-        async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                await call(scope, receive, send)
-                return
-            entry = self._open(scope.get("gateway.environ") or environ_from_scope(scope))
-
-            async def hear() -> Message:
-                message = await receive()
-                entry.request.take(message.get("body", b""))
-                return message
-
-            async def say(message: Message) -> None:
-                await send(message)
-                if message["type"] == "http.response.start":
-                    pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message["headers"]]
-                    entry.respond(str(message["status"]), pairs)
-                entry.response.take(message.get("body", b""))
-
-            try:
-                await call(scope, hear, say)
-            except BaseException as error:
-                entry.broken = repr(error)
-                raise
-            finally:
-                self._keep(entry)
-
-        return application
-
-
-def _is_whole(result: Any) -> bool:
-    """Does the worker tell the length of this body, or refuse it?  Then it has to pass as it is."""
-    return result is None or isinstance(result, (list, tuple, str, bytes))
-
-
-class _Input:
-    """``wsgi.input``, as far as it is read (PEP 3333, "Input and Error Streams")."""
-
-    def __init__(self, stream: IO[bytes], entry: Entry) -> None:
-        self._stream = stream
-        self._take = entry.request.take
-
-    def read(self, *size: int) -> bytes:
-        """As PEP 3333 has it."""
-        return self._took(self._stream.read(*size))
-
-    def readline(self, *size: int) -> bytes:
-        """Likewise."""
-        return self._took(self._stream.readline(*size))
-
-    def readlines(self, *hint: int) -> list[bytes]:
-        """Likewise."""
-        return [self._took(line) for line in self._stream.readlines(*hint)]
-
-    def __iter__(self) -> Iterator[bytes]:
-        return map(self._took, self._stream)
-
-    def _took(self, data: bytes) -> bytes:
-        self._take(data)
-        return data
-
-
-class _Blocks:
-    """A body that comes bit by bit, and is over when it is closed."""
-
-    def __init__(self, result: Iterable[bytes], entry: Entry, keep: Callable[[Entry], None]) -> None:
-        self._result = result
-        self._entry = entry
-        self._keep = keep
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for block in self._result:
-                self._entry.response.take(block)
-                yield block
-        except Exception as error:
-            self._entry.broken = repr(error)
-            raise
-
-    def close(self) -> None:
-        """The response is over, read or not."""
-        try:
-            close = getattr(self._result, "close", None)
-            if close is not None:
-                close()
-        finally:
-            self._keep(self._entry)

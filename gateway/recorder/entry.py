@@ -33,11 +33,6 @@ class Body:
     def __repr__(self) -> str:
         return f"<Body {len(self.data)} of {self.size} bytes>"
 
-    @property
-    def whole(self) -> bool:
-        """Is all of it kept?"""
-        return self.size == len(self.data)
-
     def take(self, block: Any) -> None:
         """Some of it passes; what is not bytes is for the worker to refuse."""
         if not isinstance(block, bytes):
@@ -92,6 +87,9 @@ class Entry:
 
     def _request(self, secrets: Secrets) -> dict[str, Any]:
         environ = self._environ
+        announced = environ.get("CONTENT_LENGTH", "")
+        # What the application has not read is not kept either.
+        self.request.size = max(self.request.size, int(announced) if announced.isdecimal() else 0)
         url = secrets.url(_url(environ))
         told: dict[str, Any] = {
             "method": environ["REQUEST_METHOD"],
@@ -149,7 +147,7 @@ def _headers(headers: Headers, secrets: Secrets) -> dict[str, Any]:
 
 def _content(body: Body, media_type: str, secrets: Secrets) -> dict[str, Any]:
     kind = media_type.partition(";")[0].strip().lower()
-    told: dict[str, Any] = {} if body.whole else {"_kept": len(body.data)}
+    told: dict[str, Any] = {} if body.size == len(body.data) else {"_kept": len(body.data)}
     try:
         text = body.data.decode()
     except UnicodeDecodeError:

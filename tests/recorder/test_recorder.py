@@ -78,6 +78,11 @@ def test_of_long_bodies_the_beginning_is_kept(tmp_path: Path) -> None:
     assert (entry["request"]["postData"]["_kept"], entry["request"]["bodySize"]) == (10, 100)
 
 
+def test_a_body_that_is_not_read_is_not_kept(tmp_path: Path) -> None:
+    entry = record(tmp_path, hello, body=b"unread", REQUEST_METHOD="POST", check=False)
+    assert (entry["request"]["bodySize"], entry["request"]["postData"]["_kept"]) == (6, 0)
+
+
 def streams(environ: Any, start_response: Any) -> Any:
     write = start_response("200 OK", [PLAIN])
     write(b"written, ")
