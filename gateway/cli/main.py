@@ -11,7 +11,7 @@ COMMANDS = {
     "compare": ("gateway.cli.compare", "Measure one application under every process model, and its answers."),
     "serve": ("gateway.cli.serve", "Serve a cgi-bin, a script or an application on HTTP, for development."),
     "doctor": ("gateway.cli.doctor", "Say what is wrong with CGI scripts or a server, and what mends it."),
-    "new": ("gateway.cli.new", "Write the script by which a web server reaches an application, and try it."),
+    "new": ("gateway.cli.new", "Write the script by which a web server runs your application."),
     "migrate": ("gateway.cli.migrate", "Tell what old code uses, what of it runs, and edit what is safe."),
     "call": ("gateway.cli.call", "Ask a server by its wire, as curl does by HTTP."),
     "ping": ("gateway.cli.ping", "Tell whether a server answers, for health checks."),
