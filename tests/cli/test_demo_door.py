@@ -12,6 +12,7 @@ import pytest
 from gateway.cli.demo import lanes, stream
 from gateway.cli.demo.door import POLICY, DemoDoor
 from gateway.cli.demo.lanes import LANES
+from gateway.errors import ConfigError
 from tests.asgi_calls import Answer, Request, run, until
 
 pytestmark = [
@@ -87,6 +88,15 @@ def test_a_file_of_the_page_has_its_type(path: str, kind: str) -> None:
 
 def test_a_head_request_has_no_body() -> None:
     assert ask("/cgi/", method="HEAD").body == b""
+
+
+def test_where_nobody_can_tell_what_processes_cost_the_page_shows_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check_platform() -> None:
+        raise ConfigError("there is no /proc")
+
+    monkeypatch.setattr(lanes, "check_platform", check_platform)
+    page = ask("/").body.decode()
+    assert page.count('data-value="processes">–<') == page.count('data-value="memory">–<') == len(LANES)
 
 
 def test_an_unknown_path_gives_a_404_that_names_the_known_ones() -> None:

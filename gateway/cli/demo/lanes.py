@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from gateway.errors import GatewayError
 from gateway.measure.phases import Timeline
 from gateway.measure.phases_running import Measured
-from gateway.measure.processes import Tree
+from gateway.measure.processes import Tree, check_platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ class Lane:
         self.last: Timeline | None = None
         self.recent: deque[dict[str, Any]] = deque(maxlen=KEPT)
         """What was published, the latest at the end."""
-        self.processes = 0
-        """Those that live, when somebody looked last."""
-        self.memory = 0
+        self.processes: int | None = None
+        """Those that live, when somebody looked last; None if nobody did, or can."""
+        self.memory: int | None = None
         """Bytes that these have together (PSS)."""
         self._measured = Measured(model, target, seen=self._seen)
         self._starts_its_own = model == "cgi"
@@ -80,7 +80,8 @@ class Lane:
         return await self._loop.run_in_executor(self._thread, work, *arguments)
 
     def look(self, *, apart: Iterable[int]) -> None:
-        """See what lives, of all that we started but those ``apart``.  Takes some milliseconds."""
+        """See what lives, of all that we started but those ``apart``.  Takes some milliseconds.  Raises ConfigError."""
+        check_platform()
         if self.pid is not None or self._starts_its_own:
             tree = Tree(self.pid, apart=frozenset(apart))
             self.processes, self.memory = len(tree.pids()), tree.pss()

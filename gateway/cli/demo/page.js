@@ -137,7 +137,7 @@ zoom.addEventListener("change", draw);
 
 function showProcesses(found) {
   for (const [name, {processes, memory}] of Object.entries(found)) {
-    lanes.get(name).show({processes, memory: (memory / 1e6).toFixed(1)});
+    if (processes !== null) lanes.get(name).show({processes, memory: (memory / 1e6).toFixed(1)});
   }
 }
 

@@ -61,8 +61,9 @@ class Page:
         failed = numbers["status"] != "200 OK"
         shown = {
             "pid": numbers["pid"] or "–", "served": numbers["served"] or "–", "took": milliseconds(numbers["waited"]),
-            "median": milliseconds(numbers["median"]), "asked": numbers["asked"], "processes": numbers["processes"],
-            "memory": f"{numbers['memory'] / 1e6:.1f}",
+            "median": milliseconds(numbers["median"]), "asked": numbers["asked"],
+            "processes": "–" if lane.processes is None else lane.processes,
+            "memory": "–" if lane.memory is None else f"{lane.memory / 1e6:.1f}",
             "environ": render_environ(lane.last, said), "records": render_records(lane.last, said),
         }  # fmt: skip
         return self._lane.substitute(
