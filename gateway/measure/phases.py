@@ -27,7 +27,7 @@ APPLICATION, WRITE, EXIT = "application", "write", "exit"
 UNMEASURED = "unmeasured"
 
 MEANINGS = {
-    SPAWN: "the web server starts a program: until posix_spawn(3) returns, which does both",
+    SPAWN: "a program is started: until the call that forks and execs has returned, for CGI posix_spawn(3)",
     START: "from there to the first line of Python: the system loads the interpreter, which sets itself up",
     IMPORTS: "from there until gateway and the application are loaded",
     ACCEPT: "from connect(2) at the web server until accept(2) has returned in the worker",
