@@ -35,6 +35,9 @@ DIFF_LINES = 40
 _OF_SERVERS = HOP_BY_HOP | {"content-length", "date", "server", "via"}
 """Headers that are a server's own; of the length there is the body itself."""
 _VARIES = "…"
+_BETWEEN = r"""\s"'<>()\[\]{};,&"""
+_WORD, _SEPARATORS = f"[^{_BETWEEN}]*", re.compile(f"([{_BETWEEN}]+)")
+"""What may differ as a whole (a number, a time, a token), and what is between two of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,31 +79,24 @@ class Expected:
     def __init__(self, once: Answer, again: Answer) -> None:
         self.fault = once.fault
         one, two = _lines(once), _lines(again)
-        self._lines: list[str] = []
-        self._varying: list[tuple[re.Pattern[str], str]] = []
         if len(one) != len(two):
             one, two = one[:1], two[:1]  # of no two answers alike, the status
         self._whole = len(one) > 1
-        for left, right in zip(one, two, strict=True):
-            if left == right:
-                self._lines.append(left)
-            else:
-                pattern, shown = _generalize(left, right)
-                self._lines.append(shown)
-                self._varying.append((re.compile(pattern, re.DOTALL), shown))
+        self._lines = one
+        self._varying: dict[int, re.Pattern[str]] = {}
+        for number, (left, right) in enumerate(zip(one, two, strict=True)):
+            if left != right:
+                pattern, self._lines[number] = _generalize(left, right)
+                self._varying[number] = re.compile(pattern, re.DOTALL)
 
     def diff(self, answer: Answer) -> list[str]:
         """The lines in which an answer differs; none if it agrees."""
-        lines = _lines(answer)
-        lines = [self._show(line) for line in (lines if self._whole else lines[:1])]
-        if lines == self._lines:
-            return []
+        lines = _lines(answer)[: None if self._whole else 1]
+        for number, pattern in self._varying.items():
+            if number < len(lines) and pattern.fullmatch(lines[number]):
+                lines[number] = self._lines[number]
         diff = difflib.unified_diff(self._lines, lines, lineterm="", n=1)
         return [line for line in diff if line.strip() and not line.startswith(("---", "+++", "@@"))][:DIFF_LINES]
-
-    def _show(self, line: str) -> str:
-        """A line with what may vary in it left out."""
-        return next((shown for pattern, shown in self._varying if pattern.fullmatch(line)), line)
 
 
 def judge(
@@ -145,20 +141,12 @@ def _lines(answer: Answer) -> list[str]:
 def _generalize(left: str, right: str) -> tuple[str, str]:
     """A pattern for what two lines have in common, and how to show it.
 
-    >>> _generalize("pid 17, again", "pid 4, again")
-    ('pid\\\\ \\\\w+,\\\\ again', 'pid …, again')
+    >>> _generalize("at 10:15, again", "at 9:03, again")[1]
+    'at …, again'
     """
-    ours, theirs = re.split(r"(\W+)", left), re.split(r"(\W+)", right)
-    if len(ours) == len(theirs) and ours[1::2] == theirs[1::2]:
-        same = [one == other for one, other in zip(ours, theirs, strict=True)]
-        pattern = "".join(re.escape(one) if alike else r"\w+" for one, alike in zip(ours, same, strict=True))
-        return pattern, "".join(one if alike else _VARIES for one, alike in zip(ours, same, strict=True))
-    begin = _common(left, right)
-    end = _common(left[len(begin) :][::-1], right[len(begin) :][::-1])[::-1]
-    return f"{re.escape(begin)}.*{re.escape(end)}", f"{begin}{_VARIES}{end}"
-
-
-def _common(left: str, right: str) -> str:
-    """What both begin with."""
-    alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False))
-    return "".join(letter for letter, _ in alike)
+    ours, theirs = _SEPARATORS.split(left), _SEPARATORS.split(right)
+    if ours[1::2] != theirs[1::2]:
+        return ".*", _VARIES
+    pairs = list(zip(ours, theirs, strict=True))
+    pattern = "".join(re.escape(one) if one == other else _WORD for one, other in pairs)
+    return pattern, "".join(one if one == other else _VARIES for one, other in pairs)

@@ -81,6 +81,11 @@ class Model:
         """Can it?"""
         return target.kind in self.kinds and (self.directories or not os.path.isdir(target.path))
 
+    def check(self, target: Target) -> None:
+        """Raise ConfigError if it cannot."""
+        if not self.serves(target):
+            raise ConfigError(f"{self.name} cannot serve {target!r}; leave it out")
+
 
 def _ours(name: str, title: str, *options: str, **fields: object) -> Model:
     return Model(name, title, (*_FCGI_RUN, *options), **fields)  # type: ignore[arg-type]
@@ -194,8 +199,7 @@ def running(
     ``environment`` is added to ours.  ``timeout``: seconds in which an answer must move.  Raises ConfigError if it does
     not start, with its last words.
     """
-    if not model.serves(target):
-        raise ConfigError(f"{model.name} cannot serve {target!r}; leave it out")
+    model.check(target)
     environment = environment or {}
     with tempfile.TemporaryDirectory(prefix="gateway-") as folder:
         place = Path(folder)

@@ -143,14 +143,10 @@ def choose(target: Target, names: str = "") -> tuple[list[Model], dict[str, str]
     for name in wanted:
         if name not in known:
             raise ConfigError(f"no model is called {name!r}; there are: {', '.join(known)}")
-    chosen, missing = [], {}
-    for name in wanted or [*USUAL, *PEERS]:
-        if not wanted and not known[name].serves(target):
-            continue
-        if name in PEERS and PEERS[name].version() is None:
-            missing[name] = PEERS[name].install
-        else:
-            chosen.append(known[name])
+        known[name].check(target)
+    able = wanted or [name for name in (*USUAL, *PEERS) if known[name].serves(target)]
+    missing = {name: PEERS[name].install for name in able if name in PEERS and PEERS[name].version() is None}
+    chosen = [known[name] for name in able if name not in missing]
     if not chosen:
         raise ConfigError(f"none of these is installed: {', '.join(missing.values())}")
     return chosen, missing

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).with_name("report.html")
 PER_REQUEST = 0.5
 """From so many processes for each request on, a model is one that starts them."""
+_MIB = " MiB"
 _ROW, _TOP = 42, 22
 """Pixels of height that one model has in a chart, and the axis above them."""
 
@@ -30,7 +31,8 @@ def headline(comparison: Comparison) -> str:
     dear = next((row for row in comparison.measured if row.name == "cgi"), None)
     cheap = comparison.yardstick
     if dear is None or cheap is None or not dear.sound or dear is cheap:
-        return f"{comparison.target}, served in {len(comparison.measured)} ways"
+        ways = len(comparison.measured)
+        return f"{comparison.target}, served in {ways} way{'s' if ways > 1 else ''}"
     return (
         f"A process for each request costs {times(comparison.ratio(dear))} as much CPU as {describe(cheap)}: "
         f"{duration(dear.cpu)} instead of {duration(cheap.cpu)}"
@@ -71,7 +73,7 @@ def duration(seconds: float | None) -> str:
 
 def memory(size: int) -> str:
     """Bytes as MiB."""
-    return f"{size / (1 << 20):.1f} MiB" if size else "0"
+    return f"{size / (1 << 20):.1f}{_MIB}" if size else "0"
 
 
 def render(comparison: Comparison, *, missing: Mapping[str, str]) -> str:
@@ -109,7 +111,7 @@ class Scale:
     (0, 37)
     """
 
-    room = 64.0
+    room = 62.0
     """Percent that the largest value takes, so that its label has room."""
 
     def __init__(self, values: Iterable[float]) -> None:
@@ -183,7 +185,7 @@ def memory_chart(rows: Sequence[Row]) -> str:
             f'<rect class="more {_kind(row)}" x="0" y="{y + 18}" width="{load:.2f}%" height="16" rx="2"/>'
             f'<rect class="{_kind(row)}" x="0" y="{y + 22}" width="{rest:.2f}%" height="8"/>'
             f'<text class="value" x="{max(rest, load):.2f}%" dx="6" y="{y + 31}">'
-            f"{memory(row.pss)} → {memory(row.pss_at_load)}</text>"
+            f"{memory(row.pss).removesuffix(_MIB)} → {memory(row.pss_at_load)}</text>"
         )
     told = "; ".join(f"{row.title} {memory(row.pss)} at rest, {memory(row.pss_at_load)} at load" for row in rows)
     return _svg("memory", "Memory at rest and at load", f"{told}.", marks, rows=len(rows))
