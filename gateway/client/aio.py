@@ -173,6 +173,7 @@ class Courier:
     def __init__(self, upstream: Upstream, body: Upload, *, environ: Environ, visitor: Visitor, pool: Pool) -> None:
         self._loop = asyncio.get_running_loop()
         self._upstream = upstream
+        self._fd = upstream.sock.fileno()  # a loop that is given a socket looks it up by its repr
         self._body = body
         self._visitor = visitor
         self._pool = pool
@@ -241,7 +242,7 @@ class Courier:
     def _listen(self) -> None:
         if not self._reading:
             self._reading = True
-            self._loop.add_reader(self._upstream.sock, self._on_readable)
+            self._loop.add_reader(self._fd, self._on_readable)
 
     def _on_readable(self) -> None:
         upstream, reply = self._upstream, self._reply
@@ -261,7 +262,7 @@ class Courier:
     def _pause(self) -> None:
         if self._reading:
             self._reading = False
-            self._loop.remove_reader(self._upstream.sock)
+            self._loop.remove_reader(self._fd)
 
     def _on_writable(self) -> None:
         self._moved_at = monotonic()
@@ -275,9 +276,9 @@ class Courier:
         if waiting != self._writing:
             self._writing = waiting
             if waiting:
-                self._loop.add_writer(upstream.sock, self._on_writable)
+                self._loop.add_writer(self._fd, self._on_writable)
             else:
-                self._loop.remove_writer(upstream.sock)
+                self._loop.remove_writer(self._fd)
         self._room.set()
         return more
 
@@ -326,7 +327,7 @@ class Courier:
         self._over = True
         self._pause()
         if self._writing:
-            self._loop.remove_writer(self._upstream.sock)
+            self._loop.remove_writer(self._fd)
         if self._uploader is not None:
             self._uploader.cancel()
         self._reply.close()

@@ -72,15 +72,16 @@ def cut_request(data: bytes) -> bytes | None:
 
 def encode_pairs(pairs: Iterable[tuple[str, str]]) -> bytes:
     """Name-value pairs (§3.4).  Raises LocalProtocolError for what is not latin-1."""
-    chunks = []
+    text = "".join([_encode_length(len(name)) + _encode_length(len(value)) + name + value for name, value in pairs])
     try:
-        for name, value in pairs:
-            for size in (len(name), len(value)):
-                chunks.append(bytes((size,)) if size < 128 else (size | 0x80000000).to_bytes(4, "big"))
-            chunks += (name.encode("latin-1"), value.encode("latin-1"))
+        return text.encode("latin-1")
     except UnicodeEncodeError as error:
-        raise LocalProtocolError(f"a param is not latin-1 (PEP 3333): {error.object[:80]!r}") from None
-    return b"".join(chunks)
+        shown = error.object[error.start]
+        raise LocalProtocolError(f"a param holds {shown!r}, which is not latin-1 (PEP 3333)") from None
+
+
+def _encode_length(size: int) -> str:
+    return chr(size) if size < 128 else (size | 0x80000000).to_bytes(4, "big").decode("latin-1")
 
 
 def decode_pairs(block: bytes) -> tuple[Params, Pairs]:
