@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import string
 import subprocess
 import sys
+from urllib.parse import quote
 
 import click
 
@@ -48,6 +51,13 @@ How each phase is measured: docs/one-request.md.
 """
 
 
+def parse_path(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """A path as in a URL; what a URL does not spell is escaped.  Raises BadParameter."""
+    if value[:1] != "/":
+        raise click.BadParameter(f"{value!r} does not begin with /")
+    return quote(os.fsencode(value), safe=string.punctuation)
+
+
 def parse_models(ctx: click.Context, param: click.Parameter, value: str) -> list[str]:
     """The names between commas.  Raises BadParameter."""
     names = list(dict.fromkeys(name.strip() for name in value.split(",")))
@@ -59,7 +69,7 @@ def parse_models(ctx: click.Context, param: click.Parameter, value: str) -> list
 
 @click.command(epilog=EPILOG)
 @click.argument("target")
-@click.argument("path", default="/")
+@click.argument("path", default="/", callback=parse_path)
 @click.option("--as", "models", default="cgi,fork,fastcgi", show_default=True, metavar="MODELS", callback=parse_models,
               help="The process models, with commas between them.")  # fmt: skip
 @click.option("--chdir", default=".", metavar="DIR", type=click.Path(exists=True, file_okay=False),
@@ -118,13 +128,18 @@ def _wire(target: Target, timeline: Timeline) -> Bytes:
         return list(timeline.wire)
     from gateway.measure.target import inherited
 
-    variables = {name: value for name, value in environ_of(timeline).items() if "." not in name}  # and no wsgi.input
+    variables = {
+        name.encode("latin-1"): value.encode("latin-1")
+        for name, value in environ_of(timeline).items()
+        if "." not in name  # as there is in those of WSGI and ours
+    }
     done = subprocess.run(
-        [sys.executable, "-m", "gateway.cli.cgi_run", target.name], cwd=target.folder, env=inherited() | variables,
+        [sys.executable, "-m", "gateway.cli.cgi_run", target.name], cwd=target.folder,
+        env={os.fsencode(name): os.fsencode(value) for name, value in inherited().items()} | variables,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
     )  # fmt: skip
-    environment = "".join(f"{name}={value}\0" for name, value in sorted(variables.items()))
-    return [(WEB_SERVER, environment.encode("latin-1")), (APPLICATION, done.stdout)]
+    environment = b"".join(b"%b=%b\0" % pair for pair in sorted(variables.items()))
+    return [(WEB_SERVER, environment), (APPLICATION, done.stdout)]
 
 
 def environ_of(timeline: Timeline) -> dict[str, str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import IO
 
-from gateway.cli.annotate import Annotation, annotator
 from gateway.cli.annotate.cgi import readable
-from gateway.cli.annotate.show import Screen, rows, words
-from gateway.events import APPLICATION, WEB_SERVER
+from gateway.cli.annotate.show import Screen
+from gateway.cli.transcript import Dialogue
 from gateway.measure import phases
 from gateway.measure.phases import MEANINGS, UNMEASURED
 
@@ -33,7 +32,6 @@ BAR = 42
 """Columns of the longest request."""
 ABREAST = 3
 """Models in one table: as many as fit into 80 columns."""
-_MARKS = {WEB_SERVER: ("> ", "blue"), APPLICATION: ("< ", "magenta")}
 _TITLE, _DIM = "bold", "dim"
 
 
@@ -105,7 +103,9 @@ class Page:
         room = max((len(", ".join(models)) for values in parted.values() for models in values.values()), default=0)
         for name, values in parted.items():
             for value, models in values.items():
-                said = ("–", _DIM) if value is None else (readable(value.encode("latin-1")), "green")
+                said = ("–", _DIM)
+                if value is not None:
+                    said = readable(value.encode("latin-1", "backslashreplace")), "green"
                 self._screen.show([(f"  {name:20} ", "bold yellow"), (f"{', '.join(models):{room}}  ", "cyan"), said])
                 name = ""
         for text in wrap(f"The same by all: {', '.join(alike)}", 78):
@@ -115,19 +115,10 @@ class Page:
         self._say()
         what = "environment and stdout, run once more" if wire == "cgi" else "what crosses the wire"
         self._say(f"{wire}: {what} ({', '.join(models)}, 1st request)", _TITLE)
-        annotations = {side: Annotation(annotator(wire, side)) for side in _MARKS}
-        offsets = dict.fromkeys(_MARKS, 0)
+        dialogue = Dialogue(wire, self._screen, verbose=self._verbose)
         for side, data in said:
-            annotation = annotations[side]
-            for line in annotation.feed(data) if data else annotation.end():
-                shown: Iterator[list[Styled]] = iter(())
-                if self._verbose:
-                    shown = rows(line, offsets[side])
-                elif not line.detail:
-                    shown = iter([list(words(line))])
-                for styled in shown:
-                    self._screen.show([_MARKS[side], *styled])
-                offsets[side] += len(line.data)
+            dialogue.show(side, data)
+        dialogue.end()
 
 
 def bar(timeline: Timeline, longest: int) -> Iterator[Styled]:

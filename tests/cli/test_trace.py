@@ -111,6 +111,14 @@ class TestOfThePage:
         assert [head.split() for head in heads] == [["fastcgi", "scgi", "uwsgi"], ["http"]]
 
 
+    def test_a_name_in_any_script_goes_over_any_wire(self) -> None:
+        page = trace("--as", "cgi,uwsgi", HELLO, "/이름").stdout
+        assert page.startswith(f"{HELLO}, GET /%EC%9D%B4%EB%A6%84\n")
+        assert [line.split() for line in page.splitlines() if "> " in line and " PATH_INFO" in line] == [
+            [">", "PATH_INFO", "=", "/이름"], [">", "PATH_INFO", "=", "/이름"],
+        ]  # fmt: skip
+
+
 class TestOfJSON:
     def test_every_request_of_every_model_is_there(self, told: Any) -> None:
         assert [request["model"] for request in told["requests"]] == [model for model in MODELS for _ in range(2)]
@@ -156,6 +164,10 @@ class TestOfTheExit:
     def test_a_cgi_program_is_2(self) -> None:
         result = trace(f"{ROOT}/cgi-bin/hello.py")
         assert (result.exit_code, "is a CGI program" in result.stderr) == (2, True)
+
+    def test_a_path_that_is_none_is_2(self) -> None:
+        result = trace(HELLO, "path")
+        assert (result.exit_code, "'path' does not begin with /" in result.stderr) == (2, True)
 
     def test_a_model_that_is_none_is_2(self) -> None:
         result = trace("--as", "cgi,fcgi", HELLO)
