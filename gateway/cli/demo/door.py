@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from gateway.cli.demo.lanes import KEPT, LANES, Lane
 from gateway.cli.demo.page import Page, render_environ, render_records
 from gateway.cli.demo.stream import Stream, encode
 from gateway.cli.demo.texts import choose, texts
-from gateway.errors import ConfigError, GatewayError, LimitExceeded
+from gateway.errors import ConfigError, LimitExceeded
 from gateway.visitor import Door, Visitor
 
 TYPE_CHECKING = False
@@ -33,9 +32,9 @@ POLICY = (
 )
 """The page needs nothing but what comes from here, and the browser sees to it."""
 
-COUNTS = ("1", str(KEPT))
+_COUNTS = ("1", str(KEPT))
 """How many requests one click makes."""
-_LOOK, _LOOK_BUSY = 1.0, 0.5
+_LOOK = 0.5
 """Seconds between two looks at what lives, while somebody listens."""
 _BODY_SIZE = 1_000_000
 _FILES = {"/page.css": "text/css; charset=utf-8", "/page.js": "text/javascript; charset=utf-8"}
@@ -52,7 +51,6 @@ class DemoDoor(Door):
         self._lanes = {name: Lane(name, publish=partial(self.stream.publish, "request")) for name in LANES}
         self._page = Page()
         self._watch: asyncio.Task[None] | None = None
-        self._busy = 0
         self._routes: dict[str, Callable[[Visitor], Awaitable[Answer]]] = {
             "/": self._index, "/send": self._send, "/numbers": self._numbers, "/part": self._part,
             **dict.fromkeys(_FILES, self._file),
@@ -121,8 +119,8 @@ class DemoDoor(Door):
             return _text("403 Forbidden", "only the page itself may have requests made")
         form = _query((await _body(visitor)).decode("latin-1"))
         name, count = form.get("lane", ""), form.get("count", "")
-        if count not in COUNTS or (name and name not in self._lanes):
-            advice = f"count is {' or '.join(COUNTS)}, and lane, if there is one, {' or '.join(LANES)}"
+        if count not in _COUNTS or (name and name not in self._lanes):
+            advice = f"count is {' or '.join(_COUNTS)}, and lane, if there is one, {' or '.join(LANES)}"
             return _text("400 Bad Request", advice)
         lanes = [self._lanes[name]] if name else list(self._lanes.values())
         done = await self._work(lanes, int(count))
@@ -134,13 +132,9 @@ class DemoDoor(Door):
     async def _work(self, lanes: list[Lane], count: int) -> dict[str, dict[str, int]]:
         """Ask one lane after the other, so that none is in another's way: what the answers came to."""
         batches: dict[Lane, list[dict[str, Any]]] = {lane: [] for lane in lanes}
-        self._busy += 1
-        try:
-            for _ in range(count):
-                for lane, batch in batches.items():
-                    batch.append(await lane.ask())
-        finally:
-            self._busy -= 1
+        for _ in range(count):
+            for lane, batch in batches.items():
+                batch.append(await lane.ask())
         await self._look()
         return {
             lane.name: {
@@ -157,13 +151,9 @@ class DemoDoor(Door):
         if name not in self._lanes:
             there = " ".join(f"/{name}/" for name in self._lanes)
             return _text("404 Not Found", f"there is nothing at {path}; there are / {there}")
-        body = await _body(visitor)
-        given = {"SCRIPT_NAME": f"/{name}", "PATH_INFO": f"/{rest}", "wsgi.input": io.BytesIO(body)}
-        try:
-            return await self._lanes[name].answer(visitor.environ | given)
-        except GatewayError as error:
-            logging.getLogger("gateway").error("/%s/ failed: %s", name, error)
-            return _text("502 Bad Gateway", "the terminal says why")
+        body = io.BytesIO(await _body(visitor))
+        given = {"SCRIPT_NAME": f"/{name}", "PATH_INFO": f"/{rest}", "wsgi.input": body}
+        return await self._lanes[name].answer(visitor.environ | given)
 
     # -- what is told while it happens
 
@@ -179,7 +169,7 @@ class DemoDoor(Door):
     async def _keep_looking(self) -> None:
         while True:
             await self._look()
-            await asyncio.sleep(_LOOK_BUSY if self._busy else _LOOK)
+            await asyncio.sleep(_LOOK)
             if not self.stream.heard:
                 return
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
+from gateway.client.visit import visit
 from gateway.errors import GatewayError
 from gateway.measure.phases import Timeline
 from gateway.measure.phases_running import Measured
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from gateway.environ import Environ
     from gateway.events import Headers
 
-T = TypeVar("T")
-
 KEPT = 50
 """Requests of a lane that are remembered."""
 
@@ -32,13 +31,13 @@ _WSGI, _ASGI = (f"{path}:application" for path in SOURCES)
 LANES = {"cgi": ("cgi", _WSGI), "fork": ("fork", _WSGI), "fastcgi": ("fastcgi", _WSGI), "aio": ("fastcgi", _ASGI)}
 """A lane's name, which is its path, too; its model, as gateway.measure has it; and the application."""
 
-
-_FAILED = {"status": "502 Bad Gateway", "pid": 0, "served": 0, "waited": 0, "whole": 0, "phases": []}
+_BAD_GATEWAY = "502 Bad Gateway"
+_FAILED = {"status": _BAD_GATEWAY, "pid": 0, "served": 0, "waited": 0, "whole": 0, "phases": []}
 """What is known of a request that nothing was heard of."""
 
 
 class Lane:
-    """One model.  ``publish(request)`` is called in the event loop with what became known of each request."""
+    """One model.  ``publish(request)`` is called with what became known of each request."""
 
     def __init__(self, name: str, *, publish: Callable[[dict[str, Any]], object]) -> None:
         model, target = LANES[name]
@@ -52,10 +51,9 @@ class Lane:
         """Those that live, when somebody looked last; None if nobody did, or can."""
         self.memory: int | None = None
         """Bytes that these have together (PSS)."""
-        self._measured = Measured(model, target, seen=self._seen)
+        self._measured = Measured(model, target)
         self._starts_its_own = model == "cgi"
         self._publish = publish
-        self._loop: asyncio.AbstractEventLoop
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     def __repr__(self) -> str:
@@ -68,16 +66,37 @@ class Lane:
 
     async def ask(self) -> dict[str, Any]:
         """Make a request, after those that others make, and give what became known of it."""
-        await self._work(self._ask)
+        await self.answer(visit("GET", "/"))
         return self.recent[-1]
 
     async def answer(self, environ: Environ) -> tuple[str, Headers, bytes]:
-        """What the application answers to a request of the visitor's own.  Raises GatewayError."""
-        return await self._work(self._answer, environ)
+        """What the application answers, also to a request of the visitor's own."""
+        loop = asyncio.get_running_loop()
+        try:
+            answer, timeline = await loop.run_in_executor(self._thread, self._answer, environ)
+        except GatewayError as error:
+            logging.getLogger("gateway").error("/%s/ failed: %s", self.name, error)
+            self._take(None)
+            return _BAD_GATEWAY, [("Content-Type", "text/plain")], f"{_BAD_GATEWAY}: the terminal says why\n".encode()
+        self._take(timeline)
+        return answer
 
-    async def _work(self, work: Callable[..., T], *arguments: object) -> T:
-        self._loop = asyncio.get_running_loop()
-        return await self._loop.run_in_executor(self._thread, work, *arguments)
+    def _answer(self, environ: Environ) -> tuple[tuple[str, Headers, bytes], Timeline]:
+        head: list[Any] = []
+        result = self._measured(environ, lambda *started: head.extend(started[:2]))
+        try:
+            body = b"".join(result)
+        finally:
+            result.close()
+        status, headers = head
+        return (status, [*headers, ("Server-Timing", _server_timing(result.timeline))], body), result.timeline
+
+    def _take(self, timeline: Timeline | None) -> None:
+        self.asked += 1
+        self.last = timeline
+        request = _FAILED if timeline is None else timeline.as_dict()
+        self.recent.append(request | {"lane": self.name, "asked": self.asked})
+        self._publish(self.recent[-1] | {"median": self._median()})
 
     def look(self, *, apart: Iterable[int]) -> None:
         """See what lives, of all that we started but those ``apart``.  Takes some milliseconds.  Raises ConfigError."""
@@ -102,37 +121,6 @@ class Lane:
         """End what serves, after the request under way."""
         self._thread.shutdown(cancel_futures=True)
         self._measured.close()
-
-    # -- called by the lane's thread
-
-    def _ask(self) -> None:
-        try:
-            self._measured.ask("/")
-        except GatewayError as error:
-            logging.getLogger("gateway").error("/%s/ failed: %s", self.name, error)
-            self._loop.call_soon_threadsafe(self._take, None)
-
-    def _answer(self, environ: Environ) -> tuple[str, Headers, bytes]:
-        head: list[Any] = []
-        answer = self._measured(environ, lambda *started: head.extend(started[:2]))
-        try:
-            body = b"".join(answer)
-        finally:
-            answer.close()
-        status, headers = head
-        return status, [*headers, ("Server-Timing", _server_timing(answer.timeline))], body
-
-    def _seen(self, timeline: Timeline) -> None:
-        self._loop.call_soon_threadsafe(self._take, timeline)
-
-    # -- and then by the event loop
-
-    def _take(self, timeline: Timeline | None) -> None:
-        self.asked += 1
-        self.last = timeline
-        request = _FAILED if timeline is None else timeline.as_dict()
-        self.recent.append(request | {"lane": self.name, "asked": self.asked})
-        self._publish(self.recent[-1] | {"median": self._median()})
 
 
 def _server_timing(timeline: Timeline) -> str:
