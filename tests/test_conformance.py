@@ -34,8 +34,8 @@ SCRIPT = f"""\
 import sys
 sys.path[:0] = {sys.path!r}
 import gateway
-from gateway.testing.conformance import application
-gateway.run(application)
+from gateway.testing.conformance import APPLICATION
+gateway.run(APPLICATION)
 """
 
 
@@ -63,11 +63,12 @@ def test_a_worker_conforms_with_asgi_applications(serve: Serve, wire: str, worke
         run_conformance(client, cases_for(wire, interface="asgi"))
 
 
-def test_a_cgi_program_conforms(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("interface", "name"), [("wsgi", "application"), ("asgi", "asgi_application")])
+def test_a_cgi_program_conforms(tmp_path: Path, interface: str, name: str) -> None:
     script = tmp_path / "application.cgi"
-    script.write_text(SCRIPT)
+    script.write_text(SCRIPT.replace("APPLICATION", name))
     script.chmod(0o755)
-    run_conformance(CGIScript(script), cases_for("cgi"))
+    run_conformance(CGIScript(script), cases_for("cgi", interface=interface))
 
 
 @pytest.mark.parametrize("wire", SPOKEN)

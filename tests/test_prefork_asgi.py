@@ -75,9 +75,10 @@ def test_a_stated_interface_wins(folder: Path) -> None:
         assert master.ready().ask()["path"] == "/"
 
 
-def test_each_of_its_models_serves_it(folder: Path) -> None:
-    with Master(folder, *bind(folder), "--worker-model", "fork") as master:
-        assert master.ready().ask()["pid"] not in master.workers()
+@pytest.mark.parametrize(("model", "in_worker"), [("aio", True), ("fork", False)])
+def test_each_of_its_models_serves_it(folder: Path, model: str, in_worker: bool) -> None:  # noqa: FBT001
+    with Master(folder, *bind(folder), "--worker-model", model) as master:
+        assert (master.ready().ask()["pid"] in master.workers()) == in_worker
 
 
 def test_a_startup_that_fails_ends_the_server_with_the_reason(folder: Path) -> None:
