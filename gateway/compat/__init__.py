@@ -68,6 +68,7 @@ class _Finder:
     def __init__(self, keep: Collection[str], *, quiet: bool) -> None:
         self._keep = keep
         self._quiet = quiet
+        self._sought: set[str] = set()  # names that the others are being asked for
 
     def stands_in(self, name: str) -> str:
         """The name in REPLACED that a module is, or is below; "" if it is none of ours."""
@@ -87,11 +88,15 @@ class _Finder:
             is_package = any(other.startswith(name + ".") for other in contents)
             loader: Any = _StandIn(contents[name])
             return ModuleSpec(name, loader, origin=REPLACED[old], is_package=is_package)
-        if name in AMENDED and name not in self._keep:
-            for finder in sys.meta_path:
-                if finder is not self and (spec := finder.find_spec(name, path, target)):
-                    spec.loader = _Amending(spec.loader)  # type: ignore[assignment]
-                    return spec
+        if name in AMENDED and name not in self._keep and name not in self._sought:
+            self._sought.add(name)
+            try:
+                for finder in sys.meta_path:  # this one is asked again, be it by one that wraps it
+                    if spec := finder.find_spec(name, path, target):
+                        spec.loader = _Amending(spec.loader)  # type: ignore[assignment]
+                        return spec
+            finally:
+                self._sought.remove(name)
         return None
 
 

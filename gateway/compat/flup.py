@@ -60,7 +60,7 @@ _FIRST: dict[str, dict[str, Any]] = {
     "scgi": {"scriptName": NoDefault, "environ": None},
     "ajp": {"scriptName": "", "environ": None},
 }
-_SECOND: dict[str, dict[str, Any]] = {"threads": {"multithreaded": True, "multiprocess": False}, "fork": {}}
+_SECOND: dict[str, dict[str, Any]] = {"threads": {"multithreaded": True, "multiprocess": False}}
 _LOGGED: dict[str, Any] = {"allowedServers": None, "loggingLevel": logging.INFO, "debug": False}
 _THIRD: dict[str, dict[str, Any]] = {
     "fastcgi": {
@@ -77,6 +77,7 @@ _NAMED: dict[str, dict[str, Any]] = {
     "fork": {
         **_SPARES, "maxChildren": 50, "maxRequests": 0, "sockTimeout": 0, "multithreaded": False, "multiprocess": True,
     },
+    "single": {"multithreaded": False, "multiprocess": False},
 }  # fmt: skip
 _DEFAULTS = {
     **_NAMED["fork"], **_NAMED["threads"], **_FIRST["scgi"], **_SECOND["threads"], **_THIRD["scgi"],
@@ -95,10 +96,17 @@ def signature(wire: str = "fastcgi", model: str = "threads") -> Signature:
     positional = _FIRST[wire] | _SECOND.get(model, {}) | _THIRD[wire] | _FOURTH.get(model, {})
     parameters = [Parameter("application", Parameter.POSITIONAL_OR_KEYWORD)]
     for kind, options in (
-        (Parameter.POSITIONAL_OR_KEYWORD, positional), (Parameter.KEYWORD_ONLY, _NAMED.get(model, {})),
+        (Parameter.POSITIONAL_OR_KEYWORD, positional), (Parameter.KEYWORD_ONLY, _NAMED[model]),
     ):  # fmt: skip
         parameters += [Parameter(name, kind, default=default) for name, default in options.items()]
     return Signature(parameters)
+
+
+class _Output(BytesIO):
+    """Takes text as well."""
+
+    def write(self, data: Any) -> int:
+        return super().write(data.encode("latin-1") if isinstance(data, str) else data)
 
 
 class Request:
@@ -110,7 +118,7 @@ class Request:
         self.role: int = environ.get("gateway.role", RESPONDER)
         self.stdin = self.input = environ["wsgi.input"]
         self.stderr = environ["wsgi.errors"]
-        self.stdout = BytesIO()
+        self.stdout = _Output()
 
     def startResponse(self, status: int, reason: bytes, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """The head of the response, as flup's AJP requests have it."""
@@ -118,7 +126,7 @@ class Request:
         self.stdout.writelines(b"%b: %b\r\n" % header for header in headers)
         self.write(b"\r\n")
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | str) -> None:
         """Some of its body."""
         self.stdout.write(data)
 

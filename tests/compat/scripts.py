@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.client import Client
 from tests.house import ROOT
 from tests.peers.frontends.processes import Address, Process, child_environ, running
 
@@ -30,6 +32,27 @@ def started(
     command = [*by, str(DISPATCH / script), *words]
     with running(command, directory=directory, name="script", listens=listens, environ=environ) as process:
         yield process
+
+
+@contextmanager
+def spawned(
+    script: str | Path, *words: str, directory: Path, by: Sequence[str] = COMPAT,
+    environ: Mapping[str, str] | None = None, wire: str = "fastcgi", ends: int = 0,
+) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:  # fmt: skip
+    """A script that is started as web servers and spawn-fcgi do it, with its socket as descriptor 0."""
+    path = directory / "spawned.sock"
+    env = child_environ(directory) | dict(environ or {})
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with subprocess.Popen([*by, str(DISPATCH / script), *words], cwd=directory, env=env, stdin=listener) as process:
+            try:
+                with Client(f"{wire}://{path}", pool_size=0, timeout=40) as client:
+                    yield process, client
+            finally:
+                process.terminate()
+                path.unlink()
+    assert process.returncode == ends
 
 
 def run(

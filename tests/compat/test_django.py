@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import pytest
 
 from gateway.client import Client
 from gateway.compat.django import fastcgi
-from tests.compat.scripts import COMPAT, DISPATCH, environment_of
+from tests.compat.scripts import COMPAT, environment_of, spawned
 from tests.masters import is_alive
 from tests.peers.frontends.processes import takes_connections, unused_port, wait_for
 from tests.requirements import require_module
@@ -177,16 +176,5 @@ def test_an_exception_of_the_project_is_its_own_page(project: Path) -> None:
 
 
 def test_the_dispatch_file_of_a_shared_host_runs_unedited(project: Path) -> None:
-    path = str(project / "s")
-    command = [*COMPAT, str(DISPATCH / "mysite.fcgi")]
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        environ = environment_of(project) | {"PROJECT": str(project)}
-        with subprocess.Popen(command, env=environ, stdin=listener) as process:
-            try:
-                with Client(f"fastcgi://{path}", timeout=30) as client:
-                    assert told(client)["PATH_INFO"] == "/x"
-            finally:
-                process.terminate()
-    assert process.returncode == 0
+    with spawned("mysite.fcgi", directory=project, environ={"PROJECT": str(project)}) as (_, client):
+        assert told(client)["PATH_INFO"] == "/x"

@@ -21,7 +21,7 @@ from gateway.client import Client
 from gateway.compat.flup import MODULES, SERVERS, THREADS, server
 from gateway.errors import ConfigError, ProtocolError
 from gateway.testing.conformance import cases_for, make_application, run_conformance
-from tests.compat.scripts import CGI, COMPAT, DISPATCH, body_of, environment_of, run, started
+from tests.compat.scripts import CGI, COMPAT, DISPATCH, body_of, environment_of, run, spawned, started
 from tests.leftovers import Leftovers
 from tests.peers.frontends.processes import takes_connections, unused_port, wait_for
 from tests.requirements import require_module
@@ -265,6 +265,27 @@ class TestOptions:
                 "503 Busy", [("Content-Type", "text/plain"), ("Content-Length", "2")], b"/x"
             )  # fmt: skip
 
+    def test_error_of_moinmoin_s_front_end_writes_text_without_a_status(self, tmp_path: Path) -> None:
+        base = server("fcgi_single")
+
+        class Server(base):  # type: ignore[misc, valid-type]
+            def __init__(self, application: Any, **options: Any) -> None:
+                base.__init__(self, application, multithreaded=True, multiprocess=False, **options)
+
+            def error(self, req: Any) -> None:
+                req.stdout.write("Content-Type: text/html\r\n\r\nUnhandled")
+
+        with serving("fcgi_single", broken, tmp_path, kind=Server) as client:
+            assert client.request("GET", "/")[::2] == ("200 OK", b"Unhandled")
+
+    def test_error_may_give_up_too(self, tmp_path: Path) -> None:
+        class Server(server("fcgi")):  # type: ignore[misc]
+            def error(self, req: Any) -> None:
+                raise
+
+        with serving("fcgi", broken, tmp_path, kind=Server) as client:
+            assert client.request("GET", "/")[0] == "500 Internal Server Error"
+
     def test_a_response_that_has_begun_is_cut(self, tmp_path: Path) -> None:
         def late(environ: Any, start_response: Any) -> Iterator[str]:
             start_response("200 OK", [("Content-Type", "text/plain")])
@@ -405,18 +426,10 @@ class TestHandedOver:
     def test_a_script_that_starts_itself_anew_on_sighup_finds_the_socket(self, tmp_path: Path) -> None:
         script = tmp_path / "again.fcgi"
         script.write_text(AGAIN)
-        path = tmp_path / "s"
-        with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(path))
-            listener.listen()
-            with subprocess.Popen([*COMPAT, str(script)], env=environment_of(tmp_path), stdin=listener) as process:
-                try:
-                    with Client(f"fastcgi://{path}", pool_size=0, timeout=30) as client:
-                        assert client.request("GET", "/")[2] == b"0"
-                        process.send_signal(signal.SIGHUP)
-                        wait_for(lambda: client.request("GET", "/")[2] == b"1")
-                finally:
-                    process.terminate()
+        with spawned(script, directory=tmp_path) as (process, client):
+            assert client.request("GET", "/")[2] == b"0"
+            process.send_signal(signal.SIGHUP)
+            wait_for(lambda: client.request("GET", "/")[2] == b"1")
 
 
 AGAIN = """\

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,7 +13,7 @@ import pytest
 from gateway.client import Client
 from gateway.compat import wfastcgi
 from gateway.errors import ConfigError, LoadError
-from tests.compat.scripts import CGI, body_of, environment_of, run
+from tests.compat.scripts import CGI, body_of, environment_of, run, spawned
 
 SITE = """\
 import os
@@ -53,25 +50,13 @@ def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def environment(site: Path, **more: str) -> dict[str, str]:
-    return environment_of(site.parent) | {"ROOT": str(site), "APPL_PHYSICAL_PATH": str(site)} | more
+def environment(site: Path) -> dict[str, str]:
+    return environment_of(site.parent) | {"ROOT": str(site), "APPL_PHYSICAL_PATH": str(site)}
 
 
-@contextmanager
-def started(site: Path, **more: str) -> Iterator[tuple[subprocess.Popen[bytes], Client]]:
+def started(site: Path) -> AbstractContextManager[tuple[subprocess.Popen[bytes], Client]]:
     """The site, started with its socket as descriptor 0."""
-    path = str(site.parent / "s")
-    command = [sys.executable, "-m", "gateway.compat", "-q", str(site.parent / "wfastcgi.py")]
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        with subprocess.Popen(command, env=environment(site, **more), stdin=listener) as process:
-            try:
-                with Client(f"fastcgi://{path}", pool_size=0, timeout=30) as client:
-                    yield process, client
-            finally:
-                process.terminate()
-    assert process.returncode == 0
+    return spawned(site.parent / "wfastcgi.py", directory=site.parent, environ=environment(site))
 
 
 def test_the_settings_of_web_config_are_the_environment(site: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
-import subprocess
 import sys
 import wsgiref.handlers
 from collections.abc import Mapping
@@ -13,9 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.client import Client
 from gateway.compat import wsgiref as compat
-from tests.compat.scripts import CGI, COMPAT, DISPATCH, body_of, environment_of, run
+from tests.compat.scripts import CGI, COMPAT, body_of, run, spawned
 
 PLAIN = [("Content-Type", "text/plain")]
 POST = CGI | {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "4", "PATH_INFO": "/form"}
@@ -53,16 +50,8 @@ def test_a_program_says_what_it_says_with_wsgiref(tmp_path: Path, name: str, env
 
 
 def test_a_script_that_fastcgi_starts_serves_until_it_is_stopped(tmp_path: Path) -> None:
-    path = str(tmp_path / "s")
-    command = [*COMPAT, str(DISPATCH / "handlers.cgi"), "CGIHandler"]
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        listener.listen()
-        with subprocess.Popen(command, env=environment_of(tmp_path), stdin=listener) as process:
-            with Client(f"fastcgi://{path}", timeout=30) as client:
-                said = [client.request("GET", path)[2].decode() for path in ("/a", "/b")]
-            process.terminate()
-    assert process.returncode == 0
+    with spawned("handlers.cgi", "CGIHandler", directory=tmp_path) as (_, client):
+        said = [client.request("GET", path)[2].decode() for path in ("/a", "/b")]
     assert ["PATH_INFO=/a" in said[0], "PATH_INFO=/b" in said[1], "wsgi.run_once=False" in said[1]] == [True] * 3
 
 
