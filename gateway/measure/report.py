@@ -1,11 +1,13 @@
 """A comparison in words, and as one HTML page that needs nothing else: no script, no font, no network.
 
-Charts are SVG whose horizontal places are percentages: they grow and shrink with the page, and their letters do not.
+Charts are SVG whose horizontal places are percentages: they grow and shrink with the page, and their letters do not. The
+page leaves room at their right, where the labels of the longest bars are.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from html import escape
 from pathlib import Path
 from string import Template
@@ -22,7 +24,7 @@ PAGE = Path(__file__).with_name("report.html")
 PER_REQUEST = 0.5
 """From so many processes for each request on, a model is one that starts them."""
 _MIB = " MiB"
-_ROW, _TOP = 42, 22
+_ROW, _AXIS = 42, 22
 """Pixels of height that one model has in a chart, and the axis above them."""
 
 
@@ -79,9 +81,9 @@ def memory(size: int) -> str:
 def render(comparison: Comparison, *, missing: Mapping[str, str]) -> str:
     """The page; ``missing`` says how to install the peers that are not."""
     sentence = headline(comparison)
-    before, mark, after = sentence.partition(" ×")
-    start, _, number = before.rpartition(" ")
-    big = f"{escape(start)} <strong>{escape(number)} ×</strong>{escape(after)}" if mark else escape(sentence)
+    # A number and its unit stay together, and the first of them is what to remember.
+    big = re.sub(r"(\d) (?=[mµ×])", "\\1\N{NO-BREAK SPACE}", escape(sentence))
+    big = re.sub(r"[\d.,]+\s×", r"<strong>\g<0></strong>", big)
     rows, settings = comparison.measured, comparison.settings
     levels = settings["concurrency"]
     values = {
@@ -108,11 +110,8 @@ class Scale:
 
     >>> scale = Scale([0.00003, 0.02])
     >>> round(scale.place(0.00001)), round(scale.place(0.001))
-    (0, 37)
+    (0, 60)
     """
-
-    room = 62.0
-    """Percent that the largest value takes, so that its label has room."""
 
     def __init__(self, values: Iterable[float]) -> None:
         known = [value for value in values if value > 0] or [1.0]
@@ -121,7 +120,7 @@ class Scale:
 
     def place(self, value: float) -> float:
         """Where a value is."""
-        return self.room * (math.log10(value) - self._low) / (self._high - self._low) if value > 0 else 0.0
+        return 100 * (math.log10(value) - self._low) / (self._high - self._low) if value > 0 else 0.0
 
     def ticks(self) -> list[float]:
         """The powers of ten."""
@@ -134,7 +133,7 @@ def cpu_chart(comparison: Comparison) -> str:
     scale = Scale(_cpu(row) for row in rows)
     marks = []
     for number, row in enumerate(rows):
-        width, y = scale.place(_cpu(row)), _TOP + number * _ROW
+        width, y = scale.place(_cpu(row)), _AXIS + number * _ROW
         marks.append(
             f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>'
             f'<rect class="{_kind(row)}" x="0" y="{y + 18}" width="{width:.2f}%" height="16" rx="2"/>'
@@ -143,7 +142,7 @@ def cpu_chart(comparison: Comparison) -> str:
         )
     told = "; ".join(f"{row.title} {duration(row.cpu)}" for row in rows)
     marks.insert(0, _axis(scale, len(rows)))
-    return _svg("cpu", "CPU time of one request", f"Logarithmic bars: {told}.", marks, rows=len(rows))
+    return _svg("cpu", "CPU time of one request", f"Logarithmic bars: {told}.", marks, height=_AXIS + len(rows) * _ROW)
 
 
 def latency_chart(rows: Sequence[Row], levels: Sequence[int]) -> str:
@@ -152,7 +151,7 @@ def latency_chart(rows: Sequence[Row], levels: Sequence[int]) -> str:
     scale = Scale(value for row in rows for level in row.levels for value in (level.p50, level.p99))
     marks = []
     for number, row in enumerate(rows):
-        y = _TOP + number * _ROW
+        y = _AXIS + number * _ROW
         marks.append(f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>')
         last = row.levels[-1]
         marks.append(
@@ -170,7 +169,7 @@ def latency_chart(rows: Sequence[Row], levels: Sequence[int]) -> str:
         for row in rows
     )
     marks.insert(0, _axis(scale, len(rows)))
-    return _svg("latency", "Median latency by visitors at once", f"Logarithmic: {told}.", marks, rows=len(rows))
+    return _svg("latency", "Median latency by visitors at once", f"Logarithmic: {told}.", marks, height=_AXIS + len(rows) * _ROW)
 
 
 def memory_chart(rows: Sequence[Row]) -> str:
@@ -178,8 +177,8 @@ def memory_chart(rows: Sequence[Row]) -> str:
     most = max((max(row.pss, row.pss_at_load) for row in rows), default=0) or 1
     marks = []
     for number, row in enumerate(rows):
-        y = _TOP + number * _ROW
-        rest, load = (Scale.room * size / most for size in (row.pss, row.pss_at_load))
+        y = number * _ROW
+        rest, load = (100 * size / most for size in (row.pss, row.pss_at_load))
         marks.append(
             f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>'
             f'<rect class="more {_kind(row)}" x="0" y="{y + 18}" width="{load:.2f}%" height="16" rx="2"/>'
@@ -188,23 +187,23 @@ def memory_chart(rows: Sequence[Row]) -> str:
             f"{memory(row.pss).removesuffix(_MIB)} → {memory(row.pss_at_load)}</text>"
         )
     told = "; ".join(f"{row.title} {memory(row.pss)} at rest, {memory(row.pss_at_load)} at load" for row in rows)
-    return _svg("memory", "Memory at rest and at load", f"{told}.", marks, rows=len(rows))
+    return _svg("memory", "Memory at rest and at load", f"{told}.", marks, height=len(rows) * _ROW)
 
 
 def _axis(scale: Scale, rows: int) -> str:
-    """The powers of ten as lines, each with its name."""
-    bottom = _TOP + rows * _ROW
+    """The powers of ten as lines, each with its name; where there is little room, each second name will do."""
+    bottom = _AXIS + rows * _ROW
     return "".join(
-        f'<line class="tick" x1="{x}" x2="{x}" y1="{_TOP - 6}" y2="{bottom}"/>'
-        f'<text class="tick" x="{x}" y="11">{duration(value).replace(".0", "")}</text>'
-        for value in scale.ticks()
+        f'<line class="tick" x1="{x}" x2="{x}" y1="{_AXIS - 6}" y2="{bottom}"/>'
+        f'<text class="tick{" second" * (number % 2)}" x="{x}" y="11">{duration(value).replace(".0", "")}</text>'
+        for number, value in enumerate(scale.ticks())
         for x in [f"{scale.place(value):.2f}%"]
     )
 
 
-def _svg(name: str, title: str, description: str, marks: Sequence[str], *, rows: int) -> str:
+def _svg(name: str, title: str, description: str, marks: Sequence[str], *, height: int) -> str:
     return (
-        f'<svg role="img" aria-labelledby="{name}-title {name}-desc" width="100%" height="{_TOP + rows * _ROW}">'
+        f'<svg role="img" aria-labelledby="{name}-title {name}-desc" height="{height}">'
         f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{escape(description)}</desc>'
         f"{''.join(marks)}</svg>"
     )
@@ -251,16 +250,19 @@ def _costs(comparison: Comparison) -> str:
 def _loads(rows: Sequence[Row]) -> str:
     return "".join(
         _cells(
-            row.title, str(level.concurrency), f"{level.throughput:,.0f}", duration(level.first_byte),
+            "" if number else row.title, f"{level.concurrency}", f"{level.throughput:,.0f}", duration(level.first_byte),
             duration(level.p50), duration(level.p95), duration(level.p99), duration(level.cpu), f"{level.requests:,}",
+            height=len(row.levels),
         )
         for row in rows
-        for level in row.levels
+        for number, level in enumerate(row.levels)
     )  # fmt: skip
 
 
-def _cells(title: str, *cells: str) -> str:
-    return f'<tr><th scope="row">{escape(title)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>\n'
+def _cells(title: str, *cells: str, height: int = 1) -> str:
+    """A row of a table; without a title it goes on with the one above, which is so many rows high."""
+    heading = f'<th scope="row" rowspan="{height}">{escape(title)}</th>' if title else ""
+    return f"<tr>{heading}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>\n"
 
 
 def _absent(comparison: Comparison, missing: Mapping[str, str]) -> Iterator[str]:
