@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from gateway.cli.snippets import snippet
+from gateway.cli.configurations import snippet
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ COMMANDS = {
     "doctor": ("gateway.cli.doctor", "Say what is wrong with CGI scripts or a server, and what mends it."),
     "new": ("gateway.cli.new", "Write the script by which a web server runs your application."),
     "migrate": ("gateway.cli.migrate", "Tell what old code uses, what of it runs, and edit what is safe."),
+    "config": ("gateway.cli.config", "Print what nginx, Apache, systemd or another has to be told."),
     "call": ("gateway.cli.call", "Ask a server by its wire, as curl does by HTTP."),
     "ping": ("gateway.cli.ping", "Tell whether a server answers, for health checks."),
     "trace": ("gateway.cli.trace", "Show what happens to one request, under each process model."),
