@@ -86,14 +86,15 @@ class Page:
         self._say(f"{'whole':21}" + "".join(f"{_milliseconds(timeline.whole):>9}" for timeline in timelines), _TITLE)
 
     def _compare(self, traces: dict[str, list[Timeline]]) -> None:
-        """What a request costs once all runs that stays."""
-        whole = {model: timelines[-1].whole for model, timelines in traces.items()}
-        quickest = min(whole, key=lambda model: whole[model])
+        """What a request costs once all runs that stays, beside one to a process that stays."""
+        last = {model: timelines[-1] for model, timelines in traces.items()}
+        warm = [model for model, timeline in last.items() if not timeline.cold]
+        staying = [model for model in warm if last[model].served > 1] or warm
         self._say()
-        for model in whole:
-            if model != quickest:
-                times = f"{whole[model] / whole[quickest]:.1f}"
-                self._say(f"The 2nd request takes {times} times as long by {model} as by {quickest}.")
+        for model in last:
+            if staying and model != staying[0]:
+                times = f"{last[model].whole / last[staying[0]].whole:.1f}"
+                self._say(f"The 2nd request takes {times} times as long by {model} as by {staying[0]}.")
 
     def _environs(self, variables: dict[str, dict[str | None, list[str]]]) -> None:
         alike = [name for name, values in variables.items() if len(values) == 1]
