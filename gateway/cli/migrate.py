@@ -142,10 +142,14 @@ def _grouped(findings: list[Finding]) -> Iterator[tuple[list[int], Finding]]:
 
 def _show_diff(text: str) -> None:
     """Plain where something may read it: it is a patch."""
-    if not sys.stdout.isatty():
+    if not _is_terminal():
         click.echo(text, nl=False)
         return
     from rich.console import Console
     from rich.syntax import Syntax
 
     Console().print(Syntax(text, "diff", background_color="default", word_wrap=True))
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()

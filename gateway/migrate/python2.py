@@ -23,7 +23,6 @@ from gateway.migrate import CHANGE, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
 SYNTAX = {
@@ -88,10 +87,12 @@ STRING_EXCEPTION = ("a string as an exception", CHANGE, "raise one of a class: r
 VIEWS = {f"{way}{what}" for way in ("iter", "view") for what in ("items", "keys", "values")}
 """Methods of dict that are gone."""
 
-SUCCESSORS = {old: {new} for old, new in (fix_imports.MAPPING | fix_imports2.MAPPING).items()} | {
-    old: {name for name, _ in news} for old, news in fix_urllib.MAPPING.items()
+SUCCESSORS = {
+    "imports": {old: {new} for old, new in fix_imports.MAPPING.items()},
+    "imports2": {old: {new} for old, new in fix_imports2.MAPPING.items()},
+    "urllib": {old: {new for new, _ in news} for old, news in fix_urllib.MAPPING.items()},
 }
-"""What may take the place of a module."""
+"""What takes the place of a module, by the fixer that puts it there."""
 
 
 class CannotRead(ConfigError):
@@ -175,6 +176,7 @@ class _Translator(RefactoringTool):  # type: ignore[misc]
     def translate(self, text: str, path: str) -> tuple[str, list[Finding]]:
         """The new text, and the findings.  Raises CannotRead."""
         self._findings: list[Finding] = []
+        self._watching = False
         try:
             tree = self.refactor_string(text + "\n", path)  # the last line may have no end
         except (ParseError, TokenError, IndentationError) as error:
@@ -196,23 +198,29 @@ class _Translator(RefactoringTool):  # type: ignore[misc]
         return orders
 
     def _watch(self, name: str, transform: Any, node: Any, results: Any) -> Any:
-        modules = sorted(SUCCESSORS.keys() & {leaf.value for leaf in node.leaves()})
-        if self._is_cared_for(name, node, modules):
+        """Let a fixer do its work, and note what it was."""
+        if self._watching:  # some fixers do one part after the other
+            return transform(node, results)
+        successors = SUCCESSORS.get(name, {})
+        modules = sorted(successors.keys() & _named(node))
+        if self._is_cared_for(name, node) or any(not successors[old].isdisjoint(self._imported) for old in modules):
             return None
         line, before = node.get_lineno(), str(node)
+        self._watching = True
         new = transform(node, results)
+        self._watching = False
         if name == "raise" and node.children[1].type == token.STRING:
             self._findings.append(Finding(line, *STRING_EXCEPTION))
         elif str(node if new is None else new) != before:
             what, advice = self._told[name]
             if not what:
                 what = " and ".join(modules)
-                advice = ", ".join(sorted(set().union(*(SUCCESSORS[module] for module in modules))))
+                advice = ", ".join(sorted(set().union(*(successors[old] for old in modules))))
             if not any((found.line, found.advice) == (line, advice) for found in self._findings):
                 self._findings.append(Finding(line, what, CHANGE, advice, edited=True))
         return new
 
-    def _is_cared_for(self, name: str, node: Any, modules: Iterable[str]) -> bool:
+    def _is_cared_for(self, name: str, node: Any) -> bool:
         """Whether it runs under Python 3 as it is."""
         if node.type == token.STRING:  # u"…" is fine
             return self._modern or (node.value[0] in "uU" and node.value[1] not in "rR")
@@ -227,9 +235,15 @@ class _Translator(RefactoringTool):  # type: ignore[misc]
             return True
         if name == "reload" and "sys" in words and self._sets_encoding:
             return True  # the two go together, or stay
-        if self._modern and (words[0] == "range" or (name == "dict" and VIEWS.isdisjoint(words))):
-            return True  # it is what it should be
-        return any(not SUCCESSORS[module].isdisjoint(self._imported) for module in modules)
+        # of Python 3, it is what it should be
+        return self._modern and (words[0] == "range" or (name == "dict" and VIEWS.isdisjoint(words)))
+
+
+def _named(node: Any) -> set[str]:
+    """The modules that an import names, or the first word of an expression."""
+    imports = node.type in (syms.import_name, syms.import_from)
+    named = (node.children[1] if imports else node.children[0]) if node.children else node
+    return {leaf.value for leaf in named.leaves()}
 
 
 def _is_guarded(node: Any) -> bool:

@@ -82,7 +82,9 @@ def _look_at_code(report: Report, source: Source) -> None:
             raise ConfigError(f"its edits would give what Python cannot read ({refusal(edited)}); edit it by hand")
         _place(findings, source.text, text)
         report.text = edited
-        report.findings = sorted(report.findings + findings, key=lambda finding: finding.line)
+        told = {(finding.line, finding.what) for finding in report.findings}
+        report.findings += [finding for finding in findings if (finding.line, finding.what) not in told]
+        report.findings.sort(key=lambda finding: finding.line)
 
 
 def _edit(text: str) -> tuple[str, list[Finding]]:

@@ -77,10 +77,11 @@ def read(path: str) -> Source:
         encoding = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
         text = data.decode(encoding)
     except (SyntaxError, UnicodeDecodeError) as error:
-        line = f"line {_line_of(data, error)}" if isinstance(error, UnicodeDecodeError) else str(error)
+        what = str(error)
+        if isinstance(error, UnicodeDecodeError):
+            what = f"line {data.count(10, 0, error.start) + 1} is not in {error.encoding}"
         raise ConfigError(
-            f"not read: {line} is not in the encoding that the file has for Python; name the right one in a comment in "
-            "line 1 or 2, such as # -*- coding: latin-1 -*-"
+            f"not read: {what}; name its encoding in a comment in line 1 or 2, such as # -*- coding: latin-1 -*-"
         ) from error
     return Source(path, encoding=encoding, lines=list(io.StringIO(text, newline="")))
 
@@ -109,7 +110,3 @@ def _split(text: str) -> list[str]:
 
 def _plain(line: str) -> str:
     return line.rstrip("\r\n") + "\n" if line.endswith(("\r", "\n")) else line
-
-
-def _line_of(data: bytes, error: UnicodeDecodeError) -> int:
-    return data.count(b"\n", 0, error.start) + 1
