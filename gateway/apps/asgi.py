@@ -148,7 +148,7 @@ class Call:
         self._line.done(self)
 
     def _unfinished(self) -> ApplicationError | RequestAborted:
-        if self.exchange.aborted:
+        if self.exchange.aborted or self._doubtful:
             return RequestAborted(_GAVE_UP)
         if not self._started:
             return ApplicationError("the application returned without sending http.response.start (ASGI)")
