@@ -101,7 +101,7 @@ def test_a_crash_is_an_exit_status_of_its_own() -> None:
     result = run("tests.measure.stateful:dying", "--models", "cgi,fastcgi")
     assert result.exit_code == 4
     assert "fastcgi: request 3, GET /, fails after the 2 before it" in result.stdout
-    assert "first with: 502 Bad Gateway." in result.stdout
+    assert "first with: 502 Bad Gateway: " in result.stdout
     assert "exited with code 7." in result.stdout
 
 

@@ -121,6 +121,17 @@ class TestEvents:
             assert b'"pid":%d,' % pid in told
 
 
+    def test_a_page_that_is_closed_is_no_failure(self, own: Demo) -> None:
+        with socket.create_connection(("127.0.0.1", own.port), timeout=20) as page:
+            page.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert page.recv(1)
+            page.shutdown(socket.SHUT_WR)
+            while page.recv(65536):
+                pass
+        own.stop()
+        assert "failed" not in own.output
+
+
 class TestEnd:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
     def test_a_signal_to_its_group_leaves_no_process_and_no_file(self, own: Demo, number: int) -> None:

@@ -154,6 +154,16 @@ class TestSend:
         assert answer.json.keys() == {"fastcgi"}
         assert (answer.json["fastcgi"]["answers"], answer.json["fastcgi"]["processes"]) == (50, 1)
 
+    @pytest.mark.parametrize(("lane", "processes"), [("fork", 50), ("fastcgi", 1), ("aio", 1)])
+    def test_requests_at_once_wait_for_each_other_only_where_one_is_answered_at_a_time(
+        self, lane: str, processes: int
+    ) -> None:  # fmt: skip
+        form = f"lane={lane}&count=50&at_once=on".encode()
+        answers = ask("/send", method="POST", body=form, headers=FORM | JSON).json[lane]
+        assert (answers["answers"], answers["processes"]) == (50, processes)
+        in_a_row = answers["median"] > 25 * 20e6
+        assert in_a_row is (lane == "fastcgi")
+
     def test_a_click_without_scripts_goes_back_to_the_page(self) -> None:
         answer = ask("/send", method="POST", query="lang=ko", body=b"lane=fork&count=1", headers=FORM)
         assert (answer.status, answer.headers["location"]) == (303, "/?lang=ko#fork")

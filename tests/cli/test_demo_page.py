@@ -191,7 +191,7 @@ class TestForEverybody:
             if reached[-1] == "PRE":
                 break
         of_lanes = [lane for lane in LANES for _ in range(5)]  # two buttons, a link, two things that are a click away
-        assert reached == ["A", "A", "BUTTON", "BUTTON", "INPUT", "SUMMARY", *of_lanes, "PRE"]
+        assert reached == ["A", "A", "BUTTON", "BUTTON", "INPUT", "INPUT", "SUMMARY", *of_lanes, "PRE"]
 
     def test_the_keyboard_alone_asks_and_looks(self, browser: Browser, demo: Demo) -> None:
         visit(browser, demo)
@@ -211,7 +211,7 @@ class TestForEverybody:
             for node in nodes
             if not node["ignored"] and node["role"]["value"] in ("button", "link", "checkbox", "DisclosureTriangle")
         ]
-        assert len(named) == 6 + 5 * len(LANES)
+        assert len(named) == 7 + 5 * len(LANES)
         assert len(set(named)) == len(named)
         assert all(name for _, name in named)
 

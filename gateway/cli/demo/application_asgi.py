@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 TYPE_CHECKING = False
@@ -17,6 +18,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         raise NotImplementedError("it needs no lifespan")
     served += 1
+    if scope["query_string"] == b"wait":
+        await asyncio.sleep(0.02)  # for a database, say
     body = b'{"pid": %d, "served": %d}\n' % (os.getpid(), served)
     kind = (b"content-type", b"application/json")
     start = {"type": "http.response.start", "status": 200}

@@ -123,18 +123,26 @@ class DemoDoor(Door):
             advice = f"count is {' or '.join(_COUNTS)}, and lane, if there is one, {' or '.join(LANES)}"
             return _text("400 Bad Request", advice)
         lanes = [self._lanes[name]] if name else list(self._lanes.values())
-        done = await self._work(lanes, int(count))
+        done = await self._work(lanes, int(count), at_once="at_once" in form)
         if "json" in environ.get("HTTP_ACCEPT", ""):
             return _json(done)
         place = f"/?lang={_language(visitor)}#{name}"
         return "303 See Other", [("Location", place), ("Content-Length", "0")], b""
 
-    async def _work(self, lanes: list[Lane], count: int) -> dict[str, dict[str, int]]:
-        """Ask one lane after the other, so that none is in another's way: what the answers came to."""
+    async def _work(self, lanes: list[Lane], count: int, *, at_once: bool = False) -> dict[str, dict[str, int]]:
+        """Have requests made: what the answers came to.
+
+        As a rule one is made after the other, so that none is in another's way.  Those of a lane that are made at once
+        have the application wait.
+        """
         batches: dict[Lane, list[dict[str, Any]]] = {lane: [] for lane in lanes}
-        for _ in range(count):
-            for lane, batch in batches.items():
-                batch.append(await lane.ask())
+        if at_once:
+            for lane in lanes:
+                batches[lane] = await asyncio.gather(*(lane.ask("/?wait") for _ in range(count)))
+        else:
+            for _ in range(count):
+                for lane in lanes:
+                    batches[lane].append(await lane.ask("/"))
         await self._look()
         return {
             lane.name: {

@@ -1,4 +1,4 @@
-"""The lanes of ``gateway demo``: one process model each, asked one request after the other, and what came of it."""
+"""The lanes of ``gateway demo``: one process model each, what it is asked, and what came of it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Lane:
         self._measured = Measured(model, target)
         self._starts_its_own = model == "cgi"
         self._publish = publish
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._threads = ThreadPoolExecutor(KEPT, thread_name_prefix=name)
 
     def __repr__(self) -> str:
         return f"<Lane {self.name} asked={self.asked} pid={self.pid}>"
@@ -64,16 +64,16 @@ class Lane:
         """The process that stays, once it was asked for the first time."""
         return self._measured.pid
 
-    async def ask(self) -> dict[str, Any]:
-        """Make a request, after those that others make, and give what became known of it."""
-        await self.answer(visit("GET", "/"))
+    async def ask(self, path: str) -> dict[str, Any]:
+        """Make a request, and give what became known of it."""
+        await self.answer(visit("GET", path))
         return self.recent[-1]
 
     async def answer(self, environ: Environ) -> tuple[str, Headers, bytes]:
         """What the application answers, also to a request of the visitor's own."""
         loop = asyncio.get_running_loop()
         try:
-            answer, timeline = await loop.run_in_executor(self._thread, self._answer, environ)
+            answer, timeline = await loop.run_in_executor(self._threads, self._answer, environ)
         except GatewayError as error:
             logging.getLogger("gateway").error("/%s/ failed: %s", self.name, error)
             self._take(None)
@@ -118,8 +118,8 @@ class Lane:
         return round(median(times)) if times else 0
 
     def close(self) -> None:
-        """End what serves, after the request under way."""
-        self._thread.shutdown(cancel_futures=True)
+        """End what serves, after the requests under way."""
+        self._threads.shutdown(cancel_futures=True)
         self._measured.close()
 
 

@@ -8,6 +8,7 @@ const OK = "200 OK";
 const texts = JSON.parse(document.getElementById("texts").textContent);
 const connection = document.getElementById("connection");
 const summary = document.getElementById("summary");
+const atOnce = document.getElementById("at_once");
 const zoom = document.getElementById("zoom");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -168,7 +169,7 @@ function listen() {
 }
 
 function connect(yes) {
-  connection.className = yes ? "live yes" : "live no";
+  connection.className = yes ? "yes" : "no";
   connection.textContent = texts[yes ? "connected" : "disconnected"];
 }
 
@@ -176,9 +177,10 @@ function connect(yes) {
 async function send(event) {
   event.preventDefault();
   const form = event.target;
-  const response = await fetch(form.action, {
-    method: "POST", body: new URLSearchParams(new FormData(form, event.submitter)), headers: {Accept: "application/json"},
-  }).catch(() => undefined);
+  const body = new URLSearchParams(new FormData(form, event.submitter));
+  if (atOnce.checked) body.set("at_once", "on"); // it is for the buttons of every lane
+  const request = {method: "POST", body, headers: {Accept: "application/json"}};
+  const response = await fetch(form.action, request).catch(() => undefined);
   if (!response?.ok) {
     summary.textContent = response ? say("failed", {status: `${response.status} ${response.statusText}`}) : texts.disconnected;
     return;

@@ -22,6 +22,10 @@ _TABLE = {
     "ask": ("Ask once", "1개 보내기"),
     "send": ("Send 50", "50개 보내기"),
     "to": ("to {lane}", "{lane}에"),
+    "at_once": (
+        "All at once, and the application waits 20 ms, as for a database",
+        "한꺼번에 보내고, 애플리케이션은 데이터베이스를 기다리듯 20 ms를 기다림",
+    ),
     "own_scale": ("Zoom: each lane to its own scale", "확대: 레인마다 자기 눈금으로"),
     "legend": ("What one request consists of", "요청 하나를 이루는 단계"),
     "meanings": ("From when to when each phase is measured", "각 단계를 재는 시작과 끝"),
@@ -59,11 +63,11 @@ _TABLE = {
     "aio_what": ("one process, an event loop", "이벤트 루프를 도는 프로세스 하나"),
     "aio_about": (
         "A worker that stays, too, but with an event loop: while one request waits, for a database or for a slow "
-        "visitor, the same process answers others. The application has to be written for that: ASGI. This page comes "
-        "to you over such a worker.",
+        "visitor, the same process answers others, as 50 at once show. The application has to be written for that: "
+        "ASGI. This page comes to you over such a worker.",
         "역시 계속 살아 있는 워커지만 이벤트 루프가 돕니다. 한 요청이 데이터베이스나 느린 방문자를 기다리는 동안 "
-        "같은 프로세스가 다른 요청에 응답합니다. 애플리케이션도 그에 맞게, ASGI로 작성해야 합니다. 이 페이지도 그런 "
-        "워커를 거쳐 옵니다.",
+        "같은 프로세스가 다른 요청에 응답합니다. 50개를 한꺼번에 보내 보면 드러납니다. 애플리케이션도 그에 맞게, "
+        "ASGI로 작성해야 합니다. 이 페이지도 그런 워커를 거쳐 옵니다.",
     ),
     # -- their numbers
     "pid": ("process", "프로세스"),
