@@ -59,7 +59,7 @@ def modern(options: list[str]) -> str:
         words += ["-b", f"unix:{given['socket']}"]
     elif given.get("port"):
         words += ["-b", f"{given.get('host', '127.0.0.1')}:{given['port']}"]
-    if given.setdefault("daemonize", "true").lower() in ("false", "f", "no", "0"):
+    if given.setdefault("daemonize", "true" if "-b" in words else "no").lower() not in ("true", "t", "yes"):
         del given["daemonize"]
     for name, option in _OPTIONS.items():
         if name in given:

@@ -56,10 +56,16 @@ class Editor(cst.CSTTransformer):
 
     def encode_answers(self) -> list[tuple[cst.BaseExpression, bool]]:
         """The text that applications answer with, and whether it could be made bytes."""
-        found = [(node, bodies.as_bytes(node)) for node in bodies.texts(self.survey)]
-        self._changes |= {node: partial(_instead, new) for node, new in found if new}
-        self.answers_text = any(new is None for _, new in found)
-        return [(node, new is not None) for node, new in found]
+        told = []
+        for node in bodies.texts(self.survey):
+            new: cst.BaseExpression | None = bodies.as_bytes(node)
+            if new and isinstance(self.survey.parent(node), cst.Return):
+                new = cst.List([cst.Element(new)])  # bytes alone would be taken for numbers
+            if new:
+                self._changes[node] = partial(_instead, new)
+            told.append((node, new is not None))
+        self.answers_text = not all(done for _, done in told)
+        return told
 
     def name_of(self, module: str) -> str:
         """By which name the new code has a module, which an old variable may bear.

@@ -96,10 +96,12 @@ def _edit(text: str) -> tuple[str, list[Finding]]:
         raise ConfigError(f"LibCST cannot read what Python can ({what}); edit it by hand") from error
     editor = Editor(survey)
     findings = survey.findings
+    accepted = any(use.name.startswith(("flup.", "flipflop.")) for use in survey.uses)
     for node, done in editor.encode_answers():
-        verdict = CHANGE if done or not any(use.name.startswith("flup.") for use in survey.uses) else COMPAT
         advice = 'bytes, as PEP 3333 has it: b"…", or .encode("utf-8")'
-        findings.append(Finding(survey.line(node), "text in a response", verdict, advice, edited=done))
+        findings.append(
+            Finding(survey.line(node), "text in a response", COMPAT if accepted else CHANGE, advice, edited=done)
+        )
     for use in survey.uses:
         verdict, advice = use.rule
         edited = False

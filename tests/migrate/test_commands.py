@@ -15,7 +15,7 @@ from gateway.migrate.report import examine
 @pytest.mark.parametrize(
     ("options", "command"),
     [
-        ("", "fcgi-run PROJECT.wsgi:application --workers 5 --daemon"),
+        ("", "fcgi-run PROJECT.wsgi:application --workers 5"),
         ("method=threaded maxchildren=9 port=3033 daemonize=false",
          "fcgi-run PROJECT.wsgi:application --threads 9 -b 127.0.0.1:3033"),
         ("method=threaded host=::1 daemonize=f socket=/run/a.sock umask=0",
@@ -23,7 +23,7 @@ from gateway.migrate.report import examine
         ("protocol=scgi host=10.0.0.1 port=4000 maxrequests=100 pidfile=/run/a.pid errlog='/var/log/a b'",
          "scgi-run PROJECT.wsgi:application --workers 5 -b 10.0.0.1:4000 --daemon "
          "--error-logfile \"/var/log/a b\" --max-requests 100 --pid /run/a.pid"),
-        ("protocol=ajp --settings=a workdir=/a", "ajp-run PROJECT.wsgi:application --workers 5 --daemon --chdir /a"),
+        ("protocol=ajp --settings=a workdir=/a", "ajp-run PROJECT.wsgi:application --workers 5 --chdir /a"),
     ],
 )  # fmt: skip
 def test_runfcgi_is_a_command_today(options: str, command: str) -> None:

@@ -90,6 +90,7 @@ EDITED = {
     "def app(environ, start_response):\n    return ['a', r'b\\d', u\"c\"]\n": (
         "def app(environ, start_response):\n    return [b'a', br'b\\d', b\"c\"]\n"
     ),
+    "def app(environ, start_response):\n    return 'a'\n": "def app(environ, start_response):\n    return [b'a']\n",
     "def app(environ, start_response):\n    yield 'a'\n    yield\n    return\n": (
         "def app(environ, start_response):\n    yield b'a'\n    yield\n    return\n"
     ),
@@ -178,6 +179,15 @@ def test_what_may_be_bytes_is_not_told(look: Look, answer: str) -> None:
 
 def test_what_an_application_hands_on_may_be_bytes(look: Look) -> None:
     assert look("def app(environ, start_response):\n    return other(environ, start_response)\n").findings == []
+
+
+@pytest.mark.parametrize("server", ["flup.server.fcgi", "flipflop"])
+def test_text_is_no_fault_where_compat_takes_it(look: Look, server: str) -> None:
+    report = look(
+        f"from {server} import WSGIServer\ndef app(environ, start_response):\n    yield 'a'\n    yield str(b)\n"
+        "WSGIServer(app).run()\n"
+    )
+    assert (report.verdict, [found.edited for found in report.findings]) == (COMPAT, [True, False, False])
 
 
 def test_what_stays_of_an_import_stays_behind_what_comes(look: Look) -> None:
