@@ -80,7 +80,7 @@ class Notes:
     def called(self, environ: Environ) -> Call:
         """The application is called."""
         self.served += 1
-        call = self._calls[environ.get(REQUEST_ID, "")] = Call(environ)
+        call = self._calls[environ.get(REQUEST_ID, "")] = Call(environ, number=self.served)
         return call
 
     def written(self, environ: Mapping[str, Any], exchange: Exchange | None = None) -> None:
@@ -96,15 +96,19 @@ class Notes:
             moments["accepted"] = accepted
         with open(os.path.join(self._folder, request), "w", encoding="utf-8") as file:
             file.write(repr(call.environ))
-        self.tell(request=request, pid=os.getpid(), served=self.served, born=_born(), moments=moments)
+        self.tell(request=request, pid=os.getpid(), served=call.number, born=_born(), moments=moments)
 
 
 class Call:
-    """A call of the application: what it was given, as far as that can be told, and the moments of it."""
+    """A call of the application: what it was given, as far as that can be told, and the moments of it.
 
-    __slots__ = ("environ", "moments")
+    ``number`` is which one of its process it is: others may have begun before it ends.
+    """
 
-    def __init__(self, environ: Environ) -> None:
+    __slots__ = ("environ", "moments", "number")
+
+    def __init__(self, environ: Environ, *, number: int) -> None:
+        self.number = number
         self.environ = {name: _told(value) for name, value in environ.items()}
         self.moments = {"called": monotonic_ns()}
 
