@@ -154,13 +154,20 @@ class TestSend:
         assert answer.json.keys() == {"fastcgi"}
         assert (answer.json["fastcgi"]["answers"], answer.json["fastcgi"]["processes"]) == (50, 1)
 
-    @pytest.mark.parametrize(("lane", "processes"), [("fork", 50), ("fastcgi", 1), ("aio", 1)])
+    @pytest.mark.parametrize(
+        ("lane", "processes", "numbers"),
+        [("fork", 50, [1] * 50), ("fastcgi", 1, [*range(1, 51)]), ("aio", 1, [*range(1, 51)])],
+    )
     def test_requests_at_once_wait_for_each_other_only_where_one_is_answered_at_a_time(
-        self, lane: str, processes: int
+        self, lane: str, processes: int, numbers: list[int]
     ) -> None:  # fmt: skip
-        form = f"lane={lane}&count=50&at_once=on".encode()
-        answers = ask("/send", method="POST", body=form, headers=FORM | JSON).json[lane]
-        assert (answers["answers"], answers["processes"]) == (50, processes)
+        async def send(door: DemoDoor) -> tuple[Any, list[int]]:
+            form = f"lane={lane}&count=50&at_once=on".encode()
+            sent = await Request(door, "/send", method="POST", body=form, headers=FORM | JSON).answer()
+            return sent.json[lane], sorted(request["served"] for request in door._lanes[lane].recent)
+
+        answers, served = behind(send)
+        assert (answers["answers"], answers["processes"], served) == (50, processes, numbers)
         in_a_row = answers["median"] > 25 * 20e6
         assert in_a_row is (lane == "fastcgi")
 

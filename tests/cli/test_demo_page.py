@@ -144,6 +144,13 @@ class TestLive:
         browser.click("#zoom")
         browser.until(lambda: browser.run(LONGEST, "#fastcgi .bar") > 0.95, what="a long bar")
 
+    def test_all_at_once_holds_for_the_buttons_of_a_lane_too(self, browser: Browser, demo: Demo) -> None:
+        visit(browser, demo)
+        browser.click("#at_once")
+        browser.click("#aio button[value='50']")
+        browser.until(lambda: browser.text("#summary").startswith("asyncio: answers 50"), what="the summary")
+        assert demo.numbers()["aio"]["median"] > 20e6  # as long as the application waits
+
     def test_what_is_one_click_away_is_of_the_last_request(self, browser: Browser, demo: Demo) -> None:
         visit(browser, demo)
         browser.click("#fork details[data-part=environ] summary")
