@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +67,7 @@ def command(
         raise click.UsageError("ask for either --urls or --har; leave one out")
     from gateway.errors import ConfigError
     from gateway.measure.comparison import Settings
+    from gateway.measure.processes import check_platform
     from gateway.measure.target import recognize
 
     measure |= {name: value for name, value in (("seconds", seconds), ("processes", processes)) if value}
@@ -74,9 +78,27 @@ def command(
         click.echo(error, err=True)
         sys.exit(3)
     try:
-        sys.exit(_compare(found, urls=urls, har=har, names=models, settings=settings, as_json=as_json, html=html))
+        check_platform()
+        with _ended_by_signals():
+            status = _compare(found, urls=urls, har=har, names=models, settings=settings, as_json=as_json, html=html)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
+    sys.exit(status)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does: with the servers that it has started."""
+
+    def end(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    handlers = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _compare(

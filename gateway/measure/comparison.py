@@ -16,7 +16,7 @@ from statistics import median
 from gateway import __version__
 from gateway.errors import ConfigError
 from gateway.measure.agreement import Expected, Verdict, judge, replay, sequence
-from gateway.measure.load import Answer, Round, faults_kept, load
+from gateway.measure.load import Answer, Round, load, quiet
 from gateway.measure.models import Running, running
 from gateway.measure.processes import Tree, check_platform
 
@@ -106,11 +106,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All that is known in the end."""
+    """All that is known in the end; ``reference`` is the model whose answers are those of the others, too."""
 
     target: str
     requests: list[str]
     rows: list[Row]
+    reference: str
     machine: dict[str, str]
     settings: dict[str, Any]
 
@@ -138,8 +139,8 @@ class Comparison:
             for row in self.rows
         ]
         return {
-            "target": self.target, "requests": self.requests, "machine": self.machine, "settings": self.settings,
-            "models": rows,
+            "target": self.target, "requests": self.requests, "reference": self.reference, "machine": self.machine,
+            "settings": self.settings, "models": rows,
         }  # fmt: skip
 
 
@@ -155,13 +156,14 @@ class _Contest:
         self._done = 0
         self._steps = 0
         self.rows: dict[str, Row] = {}
+        self.reference = ""
         self._running: dict[str, Running] = {}
         self._answers: dict[str, list[Answer]] = {}
 
     def run(self, models: Sequence[Model]) -> None:
         """From the first start to the last end."""
         self._steps = len(models) * (2 + self._settings.rounds * len(self._settings.concurrency))
-        with ExitStack() as stack, faults_kept():
+        with ExitStack() as stack, quiet():
             for model in models:
                 self._start(model, stack)
             if not self._running:
@@ -187,6 +189,7 @@ class _Contest:
         answers = first + replay(started.application, self._replayed[1:])
         if all(answer.fault for answer in answers):
             row.absence = f"{started.title}: every request fails, the first with: {first[0].fault}. {started.said()}"
+            started.stop()
             return
         self._answers[model.name] = answers
         self._running[model.name] = started
@@ -200,16 +203,17 @@ class _Contest:
     # -- answers
 
     def _compare_answers(self) -> None:
-        """With those of the first model, which is CGI unless somebody left it out."""
-        reference, *others = self._running
-        again = replay(self._running[reference].application, self._replayed)
-        expected = [Expected(one, other) for one, other in zip(self._answers[reference], again, strict=True)]
-        for name in others:
-            model = self._running[name].model
+        """With those of CGI, where every process is fresh, or of the first model if somebody left that out."""
+        self.reference = "cgi" if "cgi" in self._running else next(iter(self._running))
+        again = replay(self._running[self.reference].application, self._replayed)
+        expected = [Expected(one, other) for one, other in zip(self._answers[self.reference], again, strict=True)]
+        for name, started in self._running.items():
+            if name == self.reference:
+                continue
 
-            def fresh(requests: Sequence[Request], model: Model = model) -> list[Answer]:
-                with self._enter(model) as started:
-                    return replay(started.application, requests)
+            def fresh(requests: Sequence[Request], model: Model = started.model) -> list[Answer]:
+                with self._enter(model) as anew:
+                    return replay(anew.application, requests)
 
             self.rows[name].verdict = judge(self._answers[name], expected, self._replayed, fresh=fresh)
 
@@ -261,7 +265,7 @@ def compare(
     rows = list(contest.rows.values())
     seconds = settings.fitted(sum(not row.absence for row in rows))
     return Comparison(
-        target.name, [str(request) for request in requests], rows, machine,
+        target.name, [str(request) for request in requests], rows, contest.reference, machine,
         asdict(settings) | {"seconds": round(seconds, 3)},
     )  # fmt: skip
 

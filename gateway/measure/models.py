@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from gateway.client.forwarding import Body
     from gateway.environ import Environ
-    from gateway.events import Params
+    from gateway.errors import ProtocolError
+    from gateway.events import Headers, Params
     from gateway.script.host import CGIHost
 
 KINDS = ("wsgi", "asgi", "python", "program")
@@ -124,7 +125,12 @@ USUAL = [name for name in MODELS if name not in _WIRES]
 
 
 class Asker(Client):
-    """A client that never repeats a request: that a worker did not survive it must show."""
+    """A client that never repeats a request, and tells why one failed: that a worker did not survive it must show."""
+
+    def refuse(self, environ: Environ, error: ProtocolError) -> tuple[str, Headers, bytes]:
+        """There will be no response."""
+        environ["wsgi.errors"].write(str(error).removeprefix(f"{self.address}: "))
+        return super().refuse(environ, error)
 
     def _send(self, params: Params, body: Body, environ: Environ) -> Forwarding:
         pool = self._current_pool()

@@ -50,7 +50,8 @@ ScriptAlias / {script}/
 """.replace("{modules}", APACHE_MODULES)
 # Apache refuses to serve as root, and its programs must be able to read what root alone may.
 _SETPRIV = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
-_AS_NOBODY = (*_SETPRIV, "--inh-caps=+dac_override", "--ambient-caps=+dac_override") if os.geteuid() == 0 else ()
+_IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+_AS_NOBODY = (*_SETPRIV, "--inh-caps=+dac_override", "--ambient-caps=+dac_override") if _IS_ROOT else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 
@@ -47,6 +46,8 @@ class Tree:
     def cpu(self) -> float:
         """Seconds of CPU time so far."""
         if self._pid is None:
+            import resource  # which not every platform has, and os.times() is not as fine
+
             ours = resource.getrusage(resource.RUSAGE_CHILDREN)
             return ours.ru_utime + ours.ru_stime
         stats = self._stats()

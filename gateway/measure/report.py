@@ -1,7 +1,7 @@
 """A comparison in words, and as one HTML page that needs nothing else: no script, no font, no network.
 
-Charts are SVG whose horizontal places are percentages: they grow and shrink with the page, and their letters do not. The
-page leaves room at their right, where the labels of the longest bars are.
+Charts are SVG whose horizontal places are percentages: they grow and shrink with the page, and their letters do not.
+The page leaves room at their right, where the labels of the longest bars are.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def describe(yardstick: Row) -> str:
 def verdicts(comparison: Comparison) -> Iterator[tuple[str, list[str], list[str]]]:
     """What is to be said of the answers: the sentence, the models that it is true of, and their difference."""
     told: dict[str, tuple[list[str], list[str]]] = {}
-    for row in comparison.measured[1:]:
+    for row in comparison.measured:
+        if row.name == comparison.reference:
+            continue
         told.setdefault(str(row.verdict), ([], row.verdict.diff))[0].append(row.name)
     for sentence, (names, diff) in told.items():
         yield sentence, names, diff
@@ -169,7 +171,8 @@ def latency_chart(rows: Sequence[Row], levels: Sequence[int]) -> str:
         for row in rows
     )
     marks.insert(0, _axis(scale, len(rows)))
-    return _svg("latency", "Median latency by visitors at once", f"Logarithmic: {told}.", marks, height=_AXIS + len(rows) * _ROW)
+    title = "Median latency by visitors at once"
+    return _svg("latency", title, f"Logarithmic: {told}.", marks, height=_AXIS + len(rows) * _ROW)
 
 
 def memory_chart(rows: Sequence[Row]) -> str:

@@ -115,7 +115,7 @@ def test_an_application_that_crashes_at_its_third_request_is_reported() -> None:
 
 def test_an_application_that_ends_its_worker_is_reported_with_what_the_server_says() -> None:
     row = comparison("dying", "cgi", "fastcgi").rows[1]
-    assert row.verdict.fault == "502 Bad Gateway"
+    assert row.verdict.fault.startswith("502 Bad Gateway: ")
     assert row.failed > 1
     assert "exited with code 7" in row.said
 
@@ -175,7 +175,7 @@ def test_without_a_worker_that_stays_the_cheapest_is_the_yardstick() -> None:
         Row("cgi", "CGI", levels=[level], cpu=0.02), Row("fork", "fork", levels=[level], cpu=0.002),
         Row("flup", "flup", levels=[level], cpu=0.001, failed=1), Row("mod_cgid", "Apache", levels=[level]),
     ]  # fmt: skip
-    result = Comparison("app", ["GET /"], rows, {}, {})
+    result = Comparison("app", ["GET /"], rows, "cgi", {}, {})
     assert result.yardstick is rows[1]
     assert [result.ratio(row) for row in rows] == [10.0, 1.0, None, None]
 

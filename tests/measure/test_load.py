@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.measure.load import BODY_KEPT, ask, faults_kept, load
+from gateway.measure.load import BODY_KEPT, ask, load, quiet
 from gateway.measure.processes import Tree
 from gateway.measure.requests import Request
 from tests.measure import stateful
@@ -83,10 +83,12 @@ def test_what_is_refused_is_no_fault() -> None:
     assert (answer.status, answer.fault) == ("404 Not Found", "")
 
 
-def test_what_our_client_logs_is_kept_from_the_terminal(caplog: pytest.LogCaptureFixture) -> None:
-    with faults_kept() as messages:
-        logging.getLogger("gateway.client").error("%s is gone", "it")
-    assert (messages, caplog.records) == (["it is gone"], [])
+def test_what_our_client_logs_is_kept_from_the_terminal(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with quiet():
+        logging.getLogger("gateway.client").error("it is gone")
+    assert (caplog.records, capsys.readouterr().err) == ([], "")
     assert logging.getLogger("gateway").propagate
 
 

@@ -41,7 +41,7 @@ def row(name: str, title: str, *, cpu: float | None, p50: float, **fields: Any) 
 def comparison(*rows: Row) -> Comparison:
     """What was measured of a shop."""
     settings = {"concurrency": (1, 4, 16), "rounds": 3, "seconds": 0.28}
-    return Comparison("shop:<app>", ["GET /", "GET /login"], list(rows), {"python": "CPython 3.13.0"}, settings)
+    return Comparison("shop:<app>", ["GET /", "GET /login"], list(rows), "cgi", {"python": "CPython 3.13.0"}, settings)
 
 
 CGI = row("cgi", "CGI: a process for each request", cpu=0.0203, p50=0.018, started=1.0)
