@@ -28,13 +28,18 @@ Examples:
   gateway doctor --interpreter .php=php-cgi ./cgi-bin
   gateway doctor http://127.0.0.1:8000/cgi-bin/guestbook.cgi
   gateway doctor fastcgi://unix:/run/app.sock
+  gateway doctor --persistent app:application
 
 Exit status: 0 if nothing is wrong, 1 if something is, 2 for wrong usage.
 """
 
 
 @click.command(epilog=EPILOG)
-@click.argument("what", metavar="SCRIPT|DIR|URL")
+@click.argument("what", metavar="SCRIPT|DIR|URL|APP")
+@click.option("--persistent", is_flag=True, help="Say whether APP (module:attribute), or a Python script, may be "
+              "served by a process that stays: what do requests leave behind in it?")  # fmt: skip
+@click.option("--requests", default="", metavar="FILE|DIR", help="What --persistent asks, instead of / by two "
+              "visitors: a list of URLs, a HAR file, or the DIR of fcgi-run --record.")  # fmt: skip
 @click.option("--fix", is_flag=True, help="Mend what cannot do harm: CR LF, byte order mark, mode; say what was done.")
 @click.option("--user", default="", metavar="NAME",
               help="Judge rights as this user's, www-data say, and if root asks, run as him.  Without it: as those of "
@@ -44,12 +49,16 @@ Exit status: 0 if nothing is wrong, 1 if something is, 2 for wrong usage.
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="Add to the script's environment.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
               help="How long a script may take, or a server keep silent.")  # fmt: skip
-def command(*, what: str, timeout: float, fix: bool, user: str, **options: object) -> None:
+def command(
+    *, what: str, persistent: bool, requests: str, timeout: float, fix: bool, user: str, **options: object
+) -> None:  # fmt: skip
     """Say in one line for each fault what is wrong with a script, all scripts of a directory, or the server at a URL.
 
     A script is run once, as a web server would run it: a GET without a body, PATH and LANG=C for its environment, no
     terminal. Nothing is said of a healthy one.
     """
+    if persistent:
+        sys.exit(_judge_persistence(what, requests))
     if "://" in what:
         from gateway.cli.doctor_url import judge_url
 
@@ -63,6 +72,16 @@ def command(*, what: str, timeout: float, fix: bool, user: str, **options: objec
     except ConfigError as error:
         raise click.UsageError(str(error)) from None
     sys.exit(_show_script(what, doctor))
+
+
+def _judge_persistence(what: str, requests: str) -> int:
+    from gateway.cli.doctor_persistent import judge_persistence
+
+    try:
+        return FAULTY if judge_persistence(what, requests=requests, say=click.echo) else HEALTHY
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        return USAGE
 
 
 class Doctor:

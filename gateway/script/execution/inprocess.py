@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.script.execution import Process
     from gateway.script.execution.forker import Script
     from gateway.script.program import Program
+THREAD_NAME = "script"
+"""How the names of the threads begin that scripts run in."""
 
 
 class InProcess:
@@ -127,7 +129,7 @@ class Inside:
         self._guard = threading.Lock()  # over the next two, and so over whom an interruption would hit
         self._began = False
         self._ended = False
-        self._thread = threading.Thread(target=self._work, name=f"script {program.path}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"{THREAD_NAME} {program.path}", daemon=True)
         self._thread.start()
 
     def __repr__(self) -> str:
