@@ -174,7 +174,7 @@ class WSGIServer:
         self.scriptName = given["scriptName"]
         self.logger = logging.getLogger(f"gateway.{self.wire}")
         self.logger.setLevel(given["loggingLevel"])
-        self._hup = False
+        self._hup: bool | None = None  # was it SIGHUP that ended run()?  None: nothing has yet
         self._stop: Callable[[], object] = bool
         self._handlers: dict[int, Any] = {}
 
@@ -293,10 +293,13 @@ class WSGIServer:
         self._stop = worker.stop
         self._installSignalHandlers()
         try:
+            if self._hup is not None:  # told to end before there was something to end
+                worker.stop()
             worker.run()
         finally:
             self._restoreSignalHandlers()
-        return self._hup
+            hup, self._hup = self._hup, None
+        return bool(hup)
 
     def _run_pool(self, sockets: list[socket.socket]) -> bool:
         from gateway.compat.pool import run_pool

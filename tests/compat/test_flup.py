@@ -234,6 +234,7 @@ class TestOptions:
             environ_of(client)
         assert "multiplexed=True: the requests of one connection are answered one by one" in caplog.text
 
+    @pytest.mark.filterwarnings("ignore:'cgitb' is deprecated:DeprecationWarning")
     def test_debug_shows_the_visitor_the_traceback(self, tmp_path: Path) -> None:
         require_module("cgitb", package="legacy-cgi")
         with serving("fcgi", broken, tmp_path, debug=True) as client:
