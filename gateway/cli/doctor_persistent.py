@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def judge_persistence(name: str, *, requests: str, say: Callable[[str], object]) -> bool:
     """Say what is wrong with serving it so, and whether anything is.  Raises ConfigError."""
-    from gateway.measure.load import faults_kept
+    from gateway.measure.load import quiet
     from gateway.measure.persistence import ROUNDS, examine
     from gateway.measure.target import recognize
 
     target = recognize(name)
-    with faults_kept():
+    with quiet():
         findings = examine(target, read(Path(requests)) if requests else ())
     for fault in findings.faults:
         say(f"{name}: {fault}")

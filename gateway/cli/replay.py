@@ -61,7 +61,7 @@ def command(
     Recordings are made by fcgi-run --record DIR, by gateway.Recorder, or saved by a browser as HAR. All of them come
     from one visitor here, who gives back the cookies that he gets.
     """
-    from gateway.measure.load import faults_kept
+    from gateway.measure.load import quiet
     from gateway.measure.replay import Replay, Rules, read_recordings
 
     with ExitStack() as stack:
@@ -70,7 +70,7 @@ def command(
             found = read_recordings(recordings)
         except ConfigError as error:
             raise click.UsageError(str(error)) from error
-        stack.enter_context(faults_kept())
+        stack.enter_context(quiet())
         try:
             replay = Replay(_application(against, model, stack), stated)
         except ConfigError as error:
