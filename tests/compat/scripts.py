@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.client import Client
-from tests.house import ROOT
 from tests.peers.frontends.processes import Address, Process, child_environ, running
 
 DISPATCH = Path(__file__).parent / "dispatch"
@@ -70,8 +68,3 @@ def body_of(done: subprocess.CompletedProcess[bytes]) -> str:
     """The body of a CGI response."""
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout.decode("latin-1").replace("\r\n", "\n").partition("\n\n")[2]
-
-
-def environment_of(folder: Path) -> dict[str, str]:
-    """Variables that let a script find this package; for those who start one themselves."""
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)}

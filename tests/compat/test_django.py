@@ -16,8 +16,8 @@ import pytest
 
 from gateway.client import Client
 from gateway.compat.django import fastcgi
-from tests.compat.scripts import COMPAT, environment_of, spawned
-from tests.masters import is_alive
+from tests.compat.scripts import COMPAT, spawned
+from tests.masters import environment, is_alive
 from tests.peers.frontends.processes import takes_connections, unused_port, wait_for
 from tests.requirements import require_module
 
@@ -71,7 +71,7 @@ def manage(
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """``manage.py`` that ends by itself."""
     return subprocess.run(
-        [*by, "manage.py", *words], cwd=project, env=environment_of(project) | environ, capture_output=True, text=True,
+        [*by, "manage.py", *words], cwd=project, env=environment(project) | environ, capture_output=True, text=True,
         timeout=60, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ def running(project: Path, *settings: str, wire: str = "fastcgi") -> Iterator[Cl
     """``runfcgi`` in the foreground, on a unix socket."""
     path = str(project / "s")
     command = [*COMPAT, "manage.py", "runfcgi", f"socket={path}", "daemonize=false", *settings]
-    with subprocess.Popen(command, cwd=project, env=environment_of(project), stdin=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=project, env=environment(project), stdin=subprocess.DEVNULL) as process:
         try:
             wait_for(lambda: takes_connections(path))
             with Client(f"{wire}://{path}", pool_size=0, timeout=30) as client:
@@ -153,7 +153,7 @@ def test_a_daemon_is_left_behind_with_its_settings(project: Path) -> None:
     done = manage(
         project, "runfcgi", "method=threaded", "host=127.0.0.1", f"port={port}", f"pidfile={project}/pid", "umask=027",
         f"workdir={workdir}", f"outlog={project}/out", f"errlog={project}/err", PYTHONPATH=os.pathsep.join(
-            [str(project), environment_of(project)["PYTHONPATH"]]
+            [str(project), environment(project)["PYTHONPATH"]]
         ),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")

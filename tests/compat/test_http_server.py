@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from gateway.compat.http_server import CGIHTTPRequestHandler
-from tests.compat.scripts import environment_of
+from tests.masters import environment
 
 PROGRAM = f"""\
 #!{sys.executable}
@@ -202,6 +202,6 @@ def test_a_script_that_imports_it_gets_ours(tmp_path: Path) -> None:
         "print(CGIHTTPRequestHandler.__module__, HTTPServer.__module__)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment_of(tmp_path), capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], env=environment(tmp_path), capture_output=True, text=True, timeout=60
     )
     assert done.stdout == "gateway.compat.http_server http.server\n", done.stderr

@@ -11,7 +11,8 @@ import pytest
 
 from gateway.compat import AMENDED, MODERN, REPLACED
 from gateway.compat.flup import MODULES
-from tests.compat.scripts import CGI, environment_of, run
+from tests.compat.scripts import CGI, run
+from tests.masters import environment
 from tests.requirements import require_module
 
 QUIET = "import gateway.compat; gateway.compat.install(quiet=True)\n"
@@ -20,7 +21,7 @@ MODULE_OF = "from {module} import {name}; print({name}.__module__)\n"
 
 def python(code: str, folder: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *options, "-c", code], env=environment_of(folder) | environ, capture_output=True, text=True,
+        [sys.executable, *options, "-c", code], env=environment(folder) | environ, capture_output=True, text=True,
         timeout=60,
     )  # fmt: skip
 
@@ -121,7 +122,7 @@ class TestCommand:
 
     def command(self, folder: Path, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "gateway.compat", *words], cwd=folder, env=environment_of(folder) | environ,
+            [sys.executable, "-m", "gateway.compat", *words], cwd=folder, env=environment(folder) | environ,
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 

@@ -14,7 +14,8 @@ import pytest
 from gateway.client import Client
 from gateway.script import CGIDirectory
 from gateway.testing import serve_in_thread
-from tests.compat.scripts import CGI, COMPAT, DISPATCH, body_of, environment_of, run, spawned, started
+from tests.compat.scripts import CGI, COMPAT, DISPATCH, body_of, run, spawned, started
+from tests.masters import environment
 from tests.requirements import require, require_module
 
 TELL = """\
@@ -56,7 +57,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def with_library(library: Path) -> dict[str, str]:
-    return {"PYTHONPATH": os.pathsep.join([str(library), environment_of(library)["PYTHONPATH"]])}
+    return {"PYTHONPATH": os.pathsep.join([str(library), environment(library)["PYTHONPATH"]])}
 
 
 def get(client: Client, path: str) -> bytes:

@@ -13,7 +13,8 @@ import pytest
 from gateway.client import Client
 from gateway.compat import wfastcgi
 from gateway.errors import ConfigError, LoadError
-from tests.compat.scripts import CGI, body_of, environment_of, run, spawned
+from tests.compat.scripts import CGI, body_of, run, spawned
+from tests.masters import environment
 
 SITE = """\
 import os
@@ -50,13 +51,13 @@ def site(tmp_path: Path) -> Path:
     return tmp_path / "site"
 
 
-def environment(site: Path) -> dict[str, str]:
-    return environment_of(site.parent) | {"ROOT": str(site), "APPL_PHYSICAL_PATH": str(site)}
+def variables(site: Path) -> dict[str, str]:
+    return environment(site.parent) | {"ROOT": str(site), "APPL_PHYSICAL_PATH": str(site)}
 
 
 def started(site: Path) -> AbstractContextManager[tuple[subprocess.Popen[bytes], Client]]:
     """The site, started with its socket as descriptor 0."""
-    return spawned(site.parent / "wfastcgi.py", directory=site.parent, environ=environment(site))
+    return spawned(site.parent / "wfastcgi.py", directory=site.parent, environ=variables(site))
 
 
 def test_the_settings_of_web_config_are_the_environment(site: Path) -> None:
@@ -117,7 +118,7 @@ def test_the_path_is_divided_as_wfastcgi_does_it(
 
 
 def test_by_cgi_it_answers_one_request(site: Path) -> None:
-    done = run(site.parent / "wfastcgi.py", directory=site.parent, environ=CGI | environment(site))
+    done = run(site.parent / "wfastcgi.py", directory=site.parent, environ=CGI | variables(site))
     assert "'from Web.config', '', '/app/'" in body_of(done)
 
 
