@@ -16,9 +16,21 @@ EPILOG = """\
 \b
 Examples:
   gateway compare app:application
-  gateway compare --chdir ~/myproject --urls urls.txt myproject.wsgi:application
-  gateway compare --models cgi,fork,fastcgi,uWSGI --html report.html app:application
+  gateway compare --html report.html app:application
+  gateway compare --chdir ~/mysite --urls urls.txt mysite.wsgi:application
+  gateway compare --models cgi,fork,fastcgi,uWSGI app:application
   gateway compare cgi-bin/
+
+\b
+Models, as the tables and --models call them:
+  cgi         a process for each request
+  fork        a warm process that forks for each request
+  fastcgi     FastCGI, one worker; processes: several; threads; aio: asyncio
+  scgi        the same as fastcgi by another wire; and so uwsgi, ajp, http
+  cgi-bin     FastCGI, whose worker starts CGI programs; warm: forks for them,
+              inprocess: runs them in itself (Python)
+  flup, uWSGI, gunicorn, uvicorn, mod_cgid (Apache), fcgiwrap
+All that serve TARGET are compared, but for the other wires.
 
 Exit status: 0 if it was measured, 1 if it could not be, 2 for wrong usage, 3 if
 TARGET cannot be loaded, 4 if a model failed to answer or state leaked from one
@@ -41,7 +53,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
               help="Ask for the paths in this file, one on each line, instead of /.")  # fmt: skip
 @click.option("--har", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
               help="Ask what a browser asked, whose network tab saved it.")  # fmt: skip
-@click.option("--models", metavar="NAME,…", default="", help="Compare these only, by the names in the table.")
+@click.option("--models", metavar="NAME,…", default="", help="Compare these only; their names are below.")
 @click.option("--concurrency", default="1,4,16", show_default=True, callback=_numbers, metavar="N,…",
               help="Visitors at once, one load after the other.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds of each load.")

@@ -68,7 +68,7 @@ def duration(seconds: float | None) -> str:
     >>> duration(0.0000471), duration(0.0204), duration(1.2), duration(None)
     ('47 µs', '20.4 ms', '1.20 s', '–')
     """
-    if seconds is None:
+    if not seconds:
         return "–"
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} µs"
@@ -155,14 +155,15 @@ def latency_chart(rows: Sequence[Row], levels: Sequence[int]) -> str:
     for number, row in enumerate(rows):
         y = _AXIS + number * _ROW
         marks.append(f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>')
-        last = row.levels[-1]
+        answered = [level for level in row.levels if level.p50]
+        last = answered[-1]
         marks.append(
             f'<line class="whisker {_kind(row)}" x1="{scale.place(last.p50):.2f}%" x2="{scale.place(last.p99):.2f}%"'
             f' y1="{y + 26}" y2="{y + 26}"/>'
             f'<text class="value" x="{scale.place(last.p99):.2f}%" dx="9" y="{y + 31}">{duration(last.p50)}</text>'
         )
-        for size, level in enumerate(row.levels):
-            radius = 3 + 5 * (size + 1) / len(levels)
+        for level in answered:
+            radius = 3 + 5 * (levels.index(level.concurrency) + 1) / len(levels)
             marks.append(
                 f'<circle class="{_kind(row)}" cx="{scale.place(level.p50):.2f}%" cy="{y + 26}" r="{radius:.1f}"/>'
             )

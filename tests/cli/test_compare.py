@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,11 @@ from click.testing import CliRunner, Result
 from gateway.cli.main import main
 from gateway.measure import agreement
 from gateway.measure.comparison import Settings
+from gateway.measure.models import MODELS
+from gateway.measure.peers import PEERS
+from gateway.measure.processes import Tree
 from tests.house import ROOT
+from tests.serving import until
 
 QUICK = ("--rounds", "1", "--seconds", "0.05", "--concurrency", "2,1")
 SCRIPT = f"#!{sys.executable}\nprint('Content-Type: text/plain\\n\\nhello')\n"
@@ -121,6 +128,12 @@ def test_the_report_on_stdout_is_all_there_is() -> None:
     assert result.stdout.endswith("</html>\n")
 
 
+def test_the_help_names_every_model_within_80_columns() -> None:
+    text = CliRunner().invoke(main, ["compare", "--help"]).stdout
+    assert {*MODELS, *PEERS} <= {*re.findall(r"[\w-]+", text)}
+    assert max(map(len, text.splitlines())) <= 80
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "complaint"),
     [
@@ -151,3 +164,14 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_by_default_there_are_as_many_workers_as_processors() -> None:
     assert Settings().processes == max(2, os.cpu_count() or 1)
+
+
+def test_a_signal_ends_it_with_all_that_it_has_started() -> None:
+    command = [sys.executable, "-m", "gateway", "compare", "--models", "fastcgi", "examples.hello:application"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as comparing:
+        tree = Tree(comparing.pid)
+        until(lambda: len(tree.pids()) >= 3)  # itself, an arbiter, a worker
+        others = [Tree(pid) for pid in tree.pids()]
+        comparing.send_signal(signal.SIGTERM)
+        assert comparing.wait(20) == 128 + signal.SIGTERM
+    assert until(lambda: not any(one.pids() for one in others))

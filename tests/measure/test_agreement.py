@@ -117,6 +117,7 @@ def test_a_request_that_fails_even_alone_leaks_nothing() -> None:
         (["pid 12"], ["pid 7"], ["pid 30001"]),
         (["at 10:15:03, all is well"], ["at 10:16:04, all is well"], ["at 10:17:59, all is well"]),
         (["token: a-b/c="], ["token: de+f=="], ["token: q"]),
+        (["took 1 s (2 in all)"], ["took 3, 4 s"], ["took long"]),
         (["the same", "x1"], ["the same", "x2"], ["the same", "x33"]),
         (["one line"], ["two", "lines"], ["whatever"]),
         (["binary\0" + "a"], ["binary\0" + "b"], ["binary\0" + "c"]),

@@ -29,7 +29,8 @@ MISSING = {"flup": "pip install flup"}
 
 def level(concurrency: int, *, p50: float, cpu: float | None, failed: int = 0, pss: int = 20 << 20) -> Level:
     """A level of which only these figures matter."""
-    return Level(concurrency, 1000, failed, concurrency / p50, p50, 2 * p50, 3 * p50, p50, cpu, pss, 0.0)
+    throughput = concurrency / p50 if p50 else 0.0
+    return Level(concurrency, 1000, failed, throughput, p50, 2 * p50, 3 * p50, p50, cpu, pss, 0.0)
 
 
 def row(name: str, title: str, *, cpu: float | None, p50: float, **fields: Any) -> Row:
@@ -50,6 +51,7 @@ APACHE = row("mod_cgid", "Apache mod_cgid: CGI", cpu=None, p50=0.021, started=1.
 BROKEN = row("aio", "FastCGI, one worker with asyncio", cpu=0.0001, p50=0.0002, failed=7,
              fault="500 Internal Server Error: KeyError", said="Traceback: KeyError")  # fmt: skip
 ABSENT = Row("uWSGI", "uWSGI", absence="uWSGI: it exited with status 1")
+BROKEN.levels[1] = level(4, p50=0.0, cpu=0.0001, failed=1000)
 ALL = comparison(CGI, WORKER, APACHE, BROKEN, ABSENT)
 
 
