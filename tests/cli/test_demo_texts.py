@@ -47,7 +47,6 @@ def test_no_text_is_said_nowhere() -> None:
     of_lanes = {f"{lane}_{what}" for lane in door.LANES for what in ("name", "what", "about")}
     of_phases = {f"{phase} means" for phase in page.PHASES}
     assert SAID["en"].keys() - found == of_lanes | of_phases
-    assert page.PHASES == [*MEANINGS, UNMEASURED]
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,11 @@ _TABLE = {
     "fastcgi_what": ("one process that stays", "계속 살아 있는 프로세스 하나"),
     "fastcgi_about": (
         "A worker loads the application and keeps it. One request after the other reaches it over the same FastCGI "
-        "connection, and the process is always the same. Nothing is faster; but what one request leaves in memory "
-        "the next one finds, as the growing count shows.",
+        "connection, and the process is always the same. Nothing is faster as long as nothing waits; but what one "
+        "request leaves in memory the next one finds, as the growing count shows.",
         "워커가 애플리케이션을 불러와 계속 들고 있습니다. 요청은 같은 FastCGI 연결로 차례차례 도착하고, 프로세스는 "
-        "언제나 같습니다. 이보다 빠른 방식은 없지만, 한 요청이 메모리에 남긴 것을 다음 요청이 보게 됩니다. 계속 "
-        "늘어나는 횟수가 그 증거입니다.",
+        "언제나 같습니다. 기다릴 일이 없는 한 이보다 빠른 방식은 없지만, 한 요청이 메모리에 남긴 것을 다음 요청이 "
+        "보게 됩니다. 계속 늘어나는 횟수가 그 증거입니다.",
     ),
     "aio_name": ("asyncio", "asyncio"),
     "aio_what": ("one process, an event loop", "이벤트 루프를 도는 프로세스 하나"),
