@@ -6,6 +6,8 @@ Starlette, Django and Quart have it (docs/decisions/0007-scope.md).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from gateway.environ import base_environ, build_environ, decode_path, is_under
 
 TYPE_CHECKING = False
@@ -26,24 +28,6 @@ SPEC_VERSION = "2.5"
 """Of the HTTP specification: ``send()`` raises OSError when the web server no longer listens (2.4)."""
 
 _HTTP_VERSIONS = {"HTTP/1.0": "1.0", "HTTP/1.1": "1.1", "HTTP/2.0": "2", "HTTP/2": "2", "HTTP/3.0": "3", "HTTP/3": "3"}
-_HEADER_NAMES_SIZE = 500
-
-
-class _HeaderNames(dict[str, bytes]):
-    """Variables and the headers that they stand for, b"" for none: visitors send the same few for ever."""
-
-    def __missing__(self, variable: str) -> bytes:
-        name = b""
-        if variable.startswith("HTTP_"):
-            name = variable[5:].replace("_", "-").lower().encode("latin-1")
-        if len(self) < _HEADER_NAMES_SIZE:
-            self[variable] = name
-        return name
-
-
-_header_names = _HeaderNames(CONTENT_TYPE=b"content-type", CONTENT_LENGTH=b"content-length")
-
-
 def build_scope(environ: Environ, *, repeated: Pairs = ()) -> Scope:
     """The ``http`` scope of a request from its environ, which it carries along as ``gateway.environ``.
 
@@ -92,16 +76,30 @@ def _raw_path(uri: str) -> bytes:
 
 
 def _headers(environ: Environ, repeated: Pairs) -> list[tuple[bytes, bytes]]:
-    names = _header_names
-    headers = [
-        (header, value.encode("latin-1"))
-        for name, value in (_apart(environ, repeated) if repeated else environ.items())
-        if (header := names[name])
-    ]
+    if repeated:
+        pairs = [(_header_name(variable), value) for variable, value in _apart(environ, repeated)]
+        headers = [(name, value.encode("latin-1")) for name, value in pairs if name]
+    else:
+        headers = [(name, environ[variable].encode("latin-1")) for variable, name in _header_names(tuple(environ))]
     if "HTTP_TRANSFER_ENCODING" in environ and "CONTENT_LENGTH" in environ:
         # RFC 9112 §6.1: the web server, which has decoded the body, ought to have removed it.
         headers = [pair for pair in headers if pair[0] != b"transfer-encoding"]
     return headers
+
+
+def _header_name(variable: str) -> bytes:
+    """The header that a variable stands for, b"" for none."""
+    if variable.startswith("HTTP_"):
+        variable = variable[5:]
+    elif variable not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        return b""
+    return variable.replace("_", "-").lower().encode("latin-1")
+
+
+@lru_cache(maxsize=100)
+def _header_names(variables: tuple[str, ...]) -> list[tuple[str, bytes]]:
+    """Those that stand for headers.  A front end sends the same variables with every request, but for a few headers."""
+    return [(variable, name) for variable in variables if (name := _header_name(variable))]
 
 
 _ONCE = frozenset(("HTTP_COOKIE", "CONTENT_TYPE", "CONTENT_LENGTH"))

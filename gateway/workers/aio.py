@@ -238,9 +238,13 @@ class AioWorker(LoopWorker):
 
     def go_on(self, peer: AioPeer) -> None:
         """A response is over, or what was said of it has been taken."""
-        if self.peers.get(peer.fd) is not peer or peer.lingering:
+        connection = peer.connection
+        waits = peer.watched and connection.idle and connection.reusable
+        if waits and not (peer.lingering or peer.parted or peer.lost):
+            peer.seen = time.monotonic()  # and goes on waiting
+        elif self.peers.get(peer.fd) is not peer or peer.lingering:
             return
-        if not (peer.calls or peer.connection.idle):
+        elif not (peer.calls or connection.idle):
             # It asked for more already; that is another request's context.
             self.loop.call_soon(self._resume, peer, context=self._context)
         elif self._is_kept(peer):

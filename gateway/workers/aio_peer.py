@@ -63,7 +63,9 @@ class AioPeer(Peer):
             return True
         # One request can wait at the web server; several would all wait for the slowest.
         room = self._worker.limits.body_buffer if self.shared else _ROOM
-        return sum(call.exchange.held for call in self.calls.values()) < room
+        for call in self.calls.values():
+            room -= call.exchange.held
+        return room > 0
 
     # -- what is received
 
