@@ -226,7 +226,7 @@ class Replay(Tee):
 
     def _generalize(self, text: str) -> str:
         for pattern in self._may_differ:
-            text = pattern.sub(_ANY, text)
+            text = pattern.sub("", text)
         return text
 
 

@@ -113,15 +113,20 @@ def children() -> list[str]:
 # -- modules
 
 
+def foreign_folders() -> tuple[str, ...]:
+    """Where Python's modules are, the installed ones, and ours."""
+    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    folders |= {*site.getsitepackages(), site.getusersitepackages(), os.path.dirname(os.path.dirname(__file__))}
+    folders |= {os.path.join(folder, "dist-packages") for folder in ("/usr/lib/python3", "/usr/local/lib/python3")}
+    return tuple(os.path.join(folder, "") for folder in folders)
+
+
 def own_modules(names: Collection[str] = ()) -> list[ModuleType]:
     """The modules that are the application's: neither Python's, nor installed, unless they are in one of the packages.
 
     Installed ones fill caches, count and log; what of that a visitor could notice, the answers tell.
     """
-    folders = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    folders |= {*site.getsitepackages(), site.getusersitepackages(), os.path.dirname(os.path.dirname(__file__))}
-    folders |= {os.path.join(folder, "dist-packages") for folder in ("/usr/lib/python3", "/usr/local/lib/python3")}
-    foreign = tuple(os.path.join(folder, "") for folder in folders)
+    foreign = foreign_folders()
     return [
         module
         for name, module in list(sys.modules.items())

@@ -28,6 +28,8 @@ PLAN = "GATEWAY_RESIDUE"
 """The environment variable that says what to do, and where to tell.  It is gone before the application is loaded."""
 WINDOWS = 5
 """Parts of the time in which memory is counted: the first fills caches; what each of the others adds stays for ever."""
+FRAMES = 12
+"""Calls that are known of each block of memory: the application is in one of them."""
 UNSET = "unset"
 _NOTHING = ((), UNSET)
 
@@ -64,7 +66,7 @@ class Watcher:
         if self._served <= self._looked:
             self._tell_changes()
             if self._served == self._looked:
-                tracemalloc.start()
+                tracemalloc.start(FRAMES)
         elif (self._served - self._looked) % self._window == 0 and len(self._blocks) < WINDOWS:
             gc.collect()
             if not self._blocks:
@@ -95,9 +97,11 @@ class Watcher:
         last = tracemalloc.take_snapshot()
         tracemalloc.stop()
         ours = [tracemalloc.Filter(False, file) for file in (tracemalloc.__file__, residue.__file__, __file__)]
-        grown = last.filter_traces(ours).compare_to(self._snapshot.filter_traces(ours), "lineno")
+        grown = last.filter_traces(ours).compare_to(self._snapshot.filter_traces(ours), "traceback")
         most = max(grown, key=lambda one: one.size_diff)
-        frame = most.traceback[0]
+        foreign = residue.foreign_folders()
+        frames = list(reversed(most.traceback))  # the most recent one first
+        frame = next((frame for frame in frames if not frame.filename.startswith(foreign)), frames[0])
         grown_by = [after - before for before, after in pairwise(self._blocks)]
         self._tell(
             blocks=min(grown_by) / self._window,

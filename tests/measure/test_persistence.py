@@ -92,7 +92,7 @@ LEAKS = {
     ),
     "memory": (
         "import json\njson.hidden = {}\ndef serve(environ):\n    json.hidden[len(json.hidden)] = bytearray(500)",
-        " blocks with each request, the most in ",
+        "/leak.py:6, 5",
     ),
 }
 """What a process per request forgets: a module, and what is said of it."""
