@@ -10,7 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -58,15 +58,16 @@ def _session(text: str) -> list[tuple[str, str]]:
 class Reader:
     """Who follows a page, in a folder of his own.
 
-    ``own`` says what stands in the page and is something else here.
+    ``own`` says what stands in the page and is something else here; ``python`` runs whatever is Python.
     """
 
-    def __init__(self, page: Page, folder: Path, *, own: Mapping[str, str]) -> None:
+    def __init__(self, page: Page, folder: Path, *, own: Mapping[str, str], python: str = sys.executable) -> None:
         self.folder = folder
         self.said: list[str] = []
         """What each command said, in the words of the page."""
         self.own = dict(own)
         self._page = page
+        self._python = python
         self._servers = ExitStack()
         self._started = 0
         self._environ = child_environ(folder)
@@ -74,7 +75,7 @@ class Reader:
         plain = {"python": "", "python3": ""}
         for name, words in (plain | {name: f"-m {module}" for name, module in PROGRAMS.items()}).items():
             # A CGI program gets no PYTHONPATH, and finds this checkout nonetheless.
-            program = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} {words} "$@"\n'
+            program = f'#!/bin/sh\nPYTHONPATH={ROOT} exec {python} {words} "$@"\n'
             (folder / "bin" / name).write_text(program)
             (folder / "bin" / name).chmod(0o755)
         self._environ["PATH"] = f"{folder / 'bin'}:{self._environ['PATH']}"
@@ -125,7 +126,7 @@ class Reader:
         self._started += 1
         words = shlex.split(self.here(command.removesuffix(" &")))
         if words[0] in (*PROGRAMS, "gunicorn"):
-            words = [sys.executable, "-m", PROGRAMS.get(words[0], words[0]), *words[1:]]
+            words = [self._python, "-m", PROGRAMS.get(words[0], words[0]), *words[1:]]
         server = running(
             words, directory=self.folder, name=f"server-{self._started}", listens=[self._address(words)],
             environ=self._environ,
@@ -137,16 +138,12 @@ class Reader:
 
     def _address(self, words: list[str]) -> str | tuple[str, int]:
         """Where a command listens, as it says, or the script that it runs."""
-        for text in (shlex.join(words), *self._scripts(words)):
+        scripts = [self.folder / word for word in words[1:] if word.endswith((".fcgi", ".py"))]
+        for text in (shlex.join(words), *(script.read_text("utf-8") for script in scripts)):
             found = re.search(r"unix:(\S+)|-s (\S+)|127.0.0.1\W+(\d+)|port[ =](\d+)", text)
             if found:
                 return found[1] or found[2] or ("127.0.0.1", int(found[3] or found[4]))
         raise AssertionError(f"nothing in {words} says where it serves")
-
-    def _scripts(self, words: list[str]) -> Iterator[str]:
-        for word in words[1:]:
-            if (self.folder / word).is_file():
-                yield (self.folder / word).read_text("utf-8")
 
     def _stop(self, *exc_info: object) -> None:
         self._servers.close()

@@ -205,19 +205,21 @@ class _Translator(RefactoringTool):  # type: ignore[misc]
         modules = sorted(successors.keys() & _named(node))
         if self._is_cared_for(name, node) or any(not successors[old].isdisjoint(self._imported) for old in modules):
             return None
-        line, before = node.get_lineno(), str(node)
+        lines = [place.get_lineno() for place in _places(node)]
+        before = str(node)
         self._watching = True
         new = transform(node, results)
         self._watching = False
         if name == "raise" and node.children[1].type == token.STRING:
-            self._findings.append(Finding(line, *STRING_EXCEPTION))
+            self._findings.append(Finding(lines[0], *STRING_EXCEPTION))
         elif str(node if new is None else new) != before:
             what, advice = self._told[name]
             if not what:
                 what = " and ".join(modules)
                 advice = ", ".join(sorted(set().union(*(successors[old] for old in modules))))
-            if not any((found.line, found.advice) == (line, advice) for found in self._findings):
-                self._findings.append(Finding(line, what, CHANGE, advice, edited=True))
+            for line in lines:
+                if not any((found.line, found.advice) == (line, advice) for found in self._findings):
+                    self._findings.append(Finding(line, what, CHANGE, advice, edited=True))
         return new
 
     def _is_cared_for(self, name: str, node: Any) -> bool:
@@ -237,6 +239,12 @@ class _Translator(RefactoringTool):  # type: ignore[misc]
             return True  # the two go together, or stay
         # of Python 3, it is what it should be
         return self._modern and (words[0] == "range" or (name == "dict" and VIEWS.isdisjoint(words)))
+
+
+def _places(node: Any) -> list[Any]:
+    """Where a fixer finds something: of a ``try`` it is the clauses of Python 2."""
+    clauses = [part for part in node.children if part.type == syms.except_clause]
+    return [clause for clause in clauses if any(part.type == token.COMMA for part in clause.children)] or [node]
 
 
 def _named(node: Any) -> set[str]:

@@ -7,8 +7,6 @@ import pwd
 import stat
 import subprocess
 import sys
-import sysconfig
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +18,7 @@ from gateway.cli.main import main
 from gateway.cli.new import SHEBANG_SIZE, shebang
 from gateway.errors import ConfigError
 from gateway.script.diagnosis.trial import ENVIRONMENT
-from tests.house import ROOT
+from tests import virtual_environment
 from tests.peers.frontends.checks import PATHS, FrontEnd, Requests
 from tests.peers.frontends.servers import APP, Site, apache
 
@@ -60,11 +58,7 @@ def picture(environ, start_response):
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The Python of a virtual environment that has this checkout, without anything in the environment."""
-    folder = tmp_path_factory.mktemp("venv").resolve()
-    venv.create(folder, symlinks=True)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    (packages / "here.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
-    return str(folder / "bin" / "python")
+    return virtual_environment.make(tmp_path_factory.mktemp("venv").resolve())
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ EXPECTED: dict[str, tuple[int, str, str, str]] = {
     "guestbook.cgi": (
         2, CHANGE, COMPAT,
         "4 cgitb.enable, 10 the print statement +, 11 the print statement +, 12 the print statement +, "
-        "15 except X, e +, 18 the print statement +, 18 cgi.escape +, 25 cgi.FieldStorage, 26 has_key() +, "
+        "17 except X, e +, 18 the print statement +, 18 cgi.escape +, 25 cgi.FieldStorage, 26 has_key() +, "
         "28 the print statement +, 30 a number of Python 2 +, 32 the print statement +, 32 cgi.escape +, "
         "33 the print statement +, 34 the print statement +",
     ),
@@ -70,7 +70,7 @@ EXPECTED: dict[str, tuple[int, str, str, str]] = {
     "todo.fcgi": (3, COMPAT, COMPAT, "10 the server 'flup'"),
     "trac.fcgi": (
         2, CHANGE, AS_IS,
-        "13 except X, e +, 18 a number of Python 2 +, 19 a number of Python 2 +, 19 flup.server.fcgi.WSGIServer +, "
+        "18 a number of Python 2 +, 19 a number of Python 2 +, 19 flup.server.fcgi.WSGIServer +, 22 except X, e +, "
         "23 the print statement +",
     ),
     "upload.cgi": (3, COMPAT, COMPAT, "5 cgitb.enable, 7 cgi.FieldStorage"),

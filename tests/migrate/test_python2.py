@@ -60,6 +60,11 @@ def test_what_python_3_runs_stays(text: str) -> None:
     assert translate(text, "a.cgi") == (text, [])
 
 
+def test_each_clause_of_a_try_is_told_by_its_line() -> None:
+    text = "try: f()\nexcept (A, B):\n    pass\nexcept C, e:\n    pass\nexcept D , e: pass\n"
+    assert [found.line for found in translate(text, "a.cgi")[1]] == [4, 6]
+
+
 def test_in_python_2_a_backslash_u_was_no_escape() -> None:
     assert translate("print '\\u20ac', u'\\u20ac'\n", "a.cgi")[0] == "print('\\\\u20ac', u'\\u20ac')\n"
 
