@@ -168,6 +168,7 @@ class _Contest:
                 self._start(model, stack)
             if not self._running:
                 raise ConfigError("\n".join(row.absence for row in self.rows.values()))
+            stack.callback(self._terminate)  # all at once, before each is waited for
             self._compare_answers()
             self._measure(self._settings.fitted(len(self._running)))
 
@@ -193,6 +194,10 @@ class _Contest:
             return
         self._answers[model.name] = answers
         self._running[model.name] = started
+
+    def _terminate(self) -> None:
+        for started in self._running.values():
+            started.terminate()
 
     def _enter(self, model: Model) -> Any:
         settings = self._settings

@@ -177,13 +177,18 @@ class Running:
     def _fail(self, fate: str) -> NoReturn:
         raise ConfigError(f"{self.title}: it {fate}. Mend what it says, or leave {self.model.name} out:\n{self.said()}")
 
+    def terminate(self) -> None:
+        """Ask it to end, which :meth:`stop` waits for."""
+        self.application.close()
+        if self._process is not None:
+            self._process.terminate()
+
     def stop(self) -> None:
         """End it, and all that it has started."""
-        self.application.close()
+        self.terminate()
         process, self._process = self._process, None
         if process is None:
             return
-        process.terminate()
         try:
             process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:

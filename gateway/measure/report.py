@@ -16,7 +16,7 @@ from gateway.measure.comparison import YARDSTICK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from gateway.measure.comparison import Comparison, Row
 
@@ -72,7 +72,9 @@ def duration(seconds: float | None) -> str:
         return "–"
     if seconds < 0.001:
         return f"{seconds * 1e6:.0f} µs"
-    return f"{seconds * 1e3:.{'0' if seconds >= 0.1 else '1'}f} ms" if seconds < 1 else f"{seconds:.2f} s"
+    if seconds < 1:
+        return f"{seconds * 1e3:.{1 if seconds < 0.1 else 0}f} ms"
+    return f"{seconds:.2f} s"
 
 
 def memory(size: int) -> str:
@@ -87,12 +89,11 @@ def render(comparison: Comparison, *, missing: Mapping[str, str]) -> str:
     big = re.sub(r"(\d) (?=[mµ×])", "\\1\N{NO-BREAK SPACE}", escape(sentence))
     big = re.sub(r"[\d.,]+\s×", r"<strong>\g<0></strong>", big)
     rows, settings = comparison.measured, comparison.settings
-    levels = settings["concurrency"]
     values = {
         "title": escape(sentence), "headline": big, "target": escape(comparison.target),
-        "cpu": cpu_chart(comparison), "latency": latency_chart(rows, levels), "memory": memory_chart(rows),
+        "cpu": cpu_chart(comparison), "latency": latency_chart(rows), "memory": memory_chart(rows),
         "answers": "".join(_answers(comparison)), "costs": _costs(comparison), "loads": _loads(rows),
-        "concurrency": escape(", ".join(map(str, levels))), "rounds": settings["rounds"],
+        "concurrency": escape(", ".join(map(str, settings["concurrency"]))), "rounds": settings["rounds"],
         "seconds": f"{settings['seconds']:.2g}",
         "yardstick": escape(comparison.yardstick.title if comparison.yardstick else "the cheapest"),
         "requests": escape(", ".join(comparison.requests[:5]) + (", …" if len(comparison.requests) > 5 else "")),
@@ -132,90 +133,87 @@ class Scale:
 def cpu_chart(comparison: Comparison) -> str:
     """One bar for each model: CPU time of one request."""
     rows = sorted((row for row in comparison.measured if row.cpu), key=_cpu, reverse=True)
-    scale = Scale(_cpu(row) for row in rows)
-    marks = []
-    for number, row in enumerate(rows):
-        width, y = scale.place(_cpu(row)), _AXIS + number * _ROW
-        marks.append(
-            f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>'
-            f'<rect class="{_kind(row)}" x="0" y="{y + 18}" width="{width:.2f}%" height="16" rx="2"/>'
-            f'<text class="value" x="{width:.2f}%" dx="6" y="{y + 31}">{duration(row.cpu)}'
-            f'{f" · {times(comparison.ratio(row))}" if row.sound else " · failed"}</text>'
-        )
-    told = "; ".join(f"{row.title} {duration(row.cpu)}" for row in rows)
-    marks.insert(0, _axis(scale, len(rows)))
-    return _svg("cpu", "CPU time of one request", f"Logarithmic bars: {told}.", marks, height=_AXIS + len(rows) * _ROW)
+    scale = Scale(map(_cpu, rows))
+
+    def draw(row: Row) -> str:
+        share = f" · {times(comparison.ratio(row))}" if row.sound else " · failed"
+        return _bar(scale.place(_cpu(row))) + _label(scale.place(_cpu(row)), duration(row.cpu) + share)
+
+    return _chart("CPU time of one request", rows, draw, lambda row: duration(row.cpu), scale=scale)
 
 
-def latency_chart(rows: Sequence[Row], levels: Sequence[int]) -> str:
+def latency_chart(rows: Sequence[Row]) -> str:
     """For each model a dot for each number of visitors at once, at the median; the line goes on to the 99th percent."""
     rows = [row for row in rows if any(level.p50 for level in row.levels)]
     scale = Scale(value for row in rows for level in row.levels for value in (level.p50, level.p99))
-    marks = []
-    for number, row in enumerate(rows):
-        y = _AXIS + number * _ROW
-        marks.append(f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>')
-        answered = [level for level in row.levels if level.p50]
-        last = answered[-1]
-        marks.append(
-            f'<line class="whisker {_kind(row)}" x1="{scale.place(last.p50):.2f}%" x2="{scale.place(last.p99):.2f}%"'
-            f' y1="{y + 26}" y2="{y + 26}"/>'
-            f'<text class="value" x="{scale.place(last.p99):.2f}%" dx="9" y="{y + 31}">{duration(last.p50)}</text>'
-        )
-        for level in answered:
-            radius = 3 + 5 * (levels.index(level.concurrency) + 1) / len(levels)
-            marks.append(
-                f'<circle class="{_kind(row)}" cx="{scale.place(level.p50):.2f}%" cy="{y + 26}" r="{radius:.1f}"/>'
-            )
-    told = "; ".join(
-        f"{row.title} {', '.join(f'{duration(level.p50)} at {level.concurrency}' for level in row.levels)}"
-        for row in rows
-    )
-    marks.insert(0, _axis(scale, len(rows)))
-    title = "Median latency by visitors at once"
-    return _svg("latency", title, f"Logarithmic: {told}.", marks, height=_AXIS + len(rows) * _ROW)
+
+    def draw(row: Row) -> str:
+        dots = [
+            f'<circle cx="{scale.place(level.p50):.2f}%" cy="26" r="{3 + 5 * number / len(row.levels):.1f}"/>'
+            for number, level in enumerate(row.levels, 1)
+            if level.p50
+        ]
+        last = [level for level in row.levels if level.p50][-1]
+        begin, end = scale.place(last.p50), scale.place(last.p99)
+        line = f'<line x1="{begin:.2f}%" x2="{end:.2f}%" y1="26" y2="26"/>'
+        return line + "".join(dots) + _label(end, duration(last.p50))
+
+    def tell(row: Row) -> str:
+        return ", ".join(f"{duration(level.p50)} with {level.concurrency}" for level in row.levels)
+
+    return _chart("Median latency by visitors at once", rows, draw, tell, scale=scale)
 
 
 def memory_chart(rows: Sequence[Row]) -> str:
     """For each model two bars: memory of the whole process tree at load, and in it at rest."""
     most = max((max(row.pss, row.pss_at_load) for row in rows), default=0) or 1
-    marks = []
+
+    def tell(row: Row) -> str:
+        return f"{memory(row.pss).removesuffix(_MIB)} → {memory(row.pss_at_load)}"
+
+    def draw(row: Row) -> str:
+        rest, load = 100 * row.pss / most, 100 * row.pss_at_load / most
+        return _bar(load, name="load") + _bar(rest, name="rest") + _label(max(rest, load), tell(row))
+
+    return _chart("Memory at rest and at load", rows, draw, tell)
+
+
+def _chart(
+    title: str, rows: Sequence[Row], draw: Callable[[Row], str], tell: Callable[[Row], str], *,
+    scale: Scale | None = None,
+) -> str:  # fmt: skip
+    """A row for each model, with its title above what is drawn; and all of it in words."""
+    top, bottom = (_AXIS, _AXIS + len(rows) * _ROW) if scale else (0, len(rows) * _ROW)
+    marks = _axis(scale, bottom) if scale else ""
     for number, row in enumerate(rows):
-        y = number * _ROW
-        rest, load = (100 * size / most for size in (row.pss, row.pss_at_load))
-        marks.append(
-            f'<text class="name" x="0" y="{y + 13}">{escape(row.title)}</text>'
-            f'<rect class="more {_kind(row)}" x="0" y="{y + 18}" width="{load:.2f}%" height="16" rx="2"/>'
-            f'<rect class="{_kind(row)}" x="0" y="{y + 22}" width="{rest:.2f}%" height="8"/>'
-            f'<text class="value" x="{max(rest, load):.2f}%" dx="6" y="{y + 31}">'
-            f"{memory(row.pss).removesuffix(_MIB)} → {memory(row.pss_at_load)}</text>"
-        )
-    told = "; ".join(f"{row.title} {memory(row.pss)} at rest, {memory(row.pss_at_load)} at load" for row in rows)
-    return _svg("memory", "Memory at rest and at load", f"{told}.", marks, height=len(rows) * _ROW)
+        kind = "starts" if row.started >= PER_REQUEST else "stays"
+        marks += f'<g class="{kind}" transform="translate(0 {top + number * _ROW})">'
+        marks += f'<text y="13">{escape(row.title)}</text>{draw(row)}</g>'
+    name = title.split()[0].lower()
+    told = "; ".join(f"{row.title}: {tell(row)}" for row in rows)
+    return (
+        f'<svg role="img" aria-labelledby="{name}-title {name}-told" height="{bottom}">'
+        f'<title id="{name}-title">{title}</title><desc id="{name}-told">{escape(told)}</desc>{marks}</svg>'
+    )
 
 
-def _axis(scale: Scale, rows: int) -> str:
+def _axis(scale: Scale, bottom: int) -> str:
     """The powers of ten as lines, each with its name; where there is little room, each second name will do."""
-    bottom = _AXIS + rows * _ROW
     return "".join(
         f'<line class="tick" x1="{x}" x2="{x}" y1="{_AXIS - 6}" y2="{bottom}"/>'
-        f'<text class="tick{" second" * (number % 2)}" x="{x}" y="11">{duration(value).replace(".0", "")}</text>'
+        f'<text class="tick{" second" * (number % 2)}" x="{x}" y="11">{re.sub("[.]0+", "", duration(value))}</text>'
         for number, value in enumerate(scale.ticks())
         for x in [f"{scale.place(value):.2f}%"]
     )
 
 
-def _svg(name: str, title: str, description: str, marks: Sequence[str], *, height: int) -> str:
-    return (
-        f'<svg role="img" aria-labelledby="{name}-title {name}-desc" height="{height}">'
-        f'<title id="{name}-title">{title}</title><desc id="{name}-desc">{escape(description)}</desc>'
-        f"{''.join(marks)}</svg>"
-    )
+def _bar(width: float, *, name: str = "whole") -> str:
+    y, height = (22, 8) if name == "rest" else (18, 16)
+    return f'<rect class="{name}" y="{y}" width="{width:.2f}%" height="{height}" rx="2"/>'
 
 
-def _kind(row: Row) -> str:
-    """The class of style: does the model start processes for requests?"""
-    return "starts" if row.started >= PER_REQUEST else "stays"
+def _label(place: float, text: str) -> str:
+    return f'<text class="value" x="{place:.2f}%" dx="8" y="31">{text}</text>'
 
 
 def _cpu(row: Row) -> float:

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.measure.agreement import Verdict
 from gateway.measure.comparison import Comparison, Level, Row
-from gateway.measure.report import PAGE, headline, memory, render, times
+from gateway.measure.report import PAGE, cpu_chart, headline, latency_chart, memory, render, times
 from tests.browser import DESKTOP, PHONE, Browser
 from tests.browser import browser as browser
 from tests.browser import chromium as chromium
@@ -136,9 +136,14 @@ def test_every_chart_has_a_title_and_a_description(html: str, page: Page) -> Non
 
 
 def test_a_chart_is_told_in_words() -> None:
-    assert "CGI: a process for each request 20.3 ms; FastCGI, one worker with asyncio 100 µs; FastCGI" in render(
-        ALL, missing={}
-    )
+    told = f"{CGI.title}: 20.3 ms; {BROKEN.title}: 100 µs; {WORKER.title}: 47 µs"
+    assert f'<desc id="cpu-told">{told}</desc>' in render(ALL, missing={})
+
+
+def test_an_axis_has_the_powers_of_ten_by_their_names() -> None:
+    slow = row("aio", "slow", cpu=0.00002, p50=0.1)
+    ticks = re.findall(r'<text class="tick[^>]*>([^<]+)<', cpu_chart(comparison(CGI, slow)) + latency_chart([slow]))
+    assert ticks == ["10 µs", "100 µs", "1 ms", "10 ms", "10 ms", "100 ms", "1 s"]
 
 
 def test_the_page_has_every_figure(page: Page) -> None:
