@@ -218,8 +218,8 @@ class WSGIServer:
 
     # -- what flup's users override or call, though its name is not public
 
-    def _isClientAllowed(self, addr: Any) -> bool:
-        return True
+    def _isClientAllowed(self, addr: Any) -> Any:
+        """Never called: who overrides it is told so."""
 
     def _mainloopPeriodic(self) -> None:
         """Called about once a second."""
@@ -330,7 +330,10 @@ def handed_over(*, force_cgi: bool = False) -> Iterator[list[socket.socket]]:
 
     Descriptor 0 is put back in the end: ``run()`` may be called once more, or the script be started anew.
     """
-    stdin = None if force_cgi else os.fstat(0)
+    try:
+        stdin = os.fstat(0)
+    except OSError:
+        stdin = None  # it is closed
     sockets = [] if force_cgi else inherited_sockets()
     try:
         yield sockets

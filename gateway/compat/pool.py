@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import mmap
 import os
 import signal
@@ -31,9 +32,9 @@ def run_pool(
     pid = os.getpid()
     before = {number: signal.getsignal(number) for number in (*Arbiter.SIGNALS, signal.SIGCHLD)}
     settings = {
-        "mount": mount, "max_requests": max_requests, "timeout": int(timeout or 0), "workers": max(most, spare[1]),
-        "loglevel": logging.getLevelName(level).lower(), "pre_fork": _assign, "pre_request": _begin,
-        "post_request": _finish,
+        "mount": mount, "max_requests": max_requests, "timeout": math.ceil(timeout or 0),
+        "workers": max(most, spare[1]), "loglevel": logging.getLevelName(level).lower(),
+        "pre_fork": _assign, "pre_request": _begin, "post_request": _finish,
     }  # fmt: skip
     arbiter = _Arbiter(_Application(app, sockets, wire, settings), spare=spare)
     try:
@@ -91,6 +92,7 @@ class _Arbiter(Arbiter):
         self.busy = mmap.mmap(-1, self._most)
         """Shared with the workers: which of them run the application."""
         super().__init__(app)
+        del os.environ["SERVER_SOFTWARE"]  # gunicorn's own; scripts take it for a sign of CGI
 
     def free_slot(self) -> int:
         """A place in ``busy`` that no worker has."""

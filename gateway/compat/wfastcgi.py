@@ -1,5 +1,7 @@
 """``wfastcgi``: what it reads from its environment and from Web.config, over gateway's pipe.
 
+    python -m gateway.compat.wfastcgi
+
 On IIS itself nothing of this runs: IIS hands over a named pipe of Windows, which gateway does not speak.  It is for
 the same site behind any other web server that starts FastCGI programs, or runs them by CGI; so X-Original-URL, which
 IIS sets and any visitor could, is not believed.
@@ -149,3 +151,6 @@ def enable() -> None:
 MODULES: dict[str, dict[str, object]] = {
     "wfastcgi": {"main": main, "get_wsgi_handler": get_wsgi_handler, "enable": enable, "disable": enable}
 }
+
+if __name__ == "__main__":
+    main()

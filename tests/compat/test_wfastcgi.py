@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -64,6 +65,12 @@ def test_the_settings_of_web_config_are_the_environment(site: Path) -> None:
     with started(site) as (process, client):
         told = client.request("GET", "/x")[2].decode()
     assert told == repr([process.pid, "from Web.config", "", "/x", True, False])
+
+
+def test_it_is_a_program_too(site: Path) -> None:
+    by = (sys.executable, "-m", "gateway.compat.wfastcgi")
+    with spawned(site.parent / "wfastcgi.py", directory=site.parent, by=by, environ=variables(site)) as (_, client):
+        assert client.request("GET", "/x")[0] == "200 OK"
 
 
 def test_the_log_says_what_is_not_served(site: Path) -> None:
