@@ -26,6 +26,8 @@ EPILOG = """\
 \b
 Which command to use when:
   gateway demo  You want to see what CGI and FastCGI are; needs no web server.
+  gateway trace You want to know where the time of a request goes; gateway
+                compare, what each way to serve it costs.
   gateway serve You write scripts or an application, and want to try them:
                 gateway serve ./cgi-bin
   fcgi-run      The web server speaks FastCGI to workers that stay (nginx,
