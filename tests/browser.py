@@ -83,8 +83,8 @@ class Browser:
         return self.driver.execute_script(script, *arguments)
 
     def text(self, selector: str) -> str:
-        """What is read at the first element that a CSS selector finds."""
-        return str(self.run("return document.querySelector(arguments[0]).innerText", selector)).strip()
+        """What is read at the first element that a CSS selector finds, "" if it finds none yet."""
+        return str(self.run("return document.querySelector(arguments[0])?.innerText ?? ''", selector)).strip()
 
     def texts(self, selector: str) -> list[str]:
         """What is read at each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -138,11 +139,10 @@ class TestLive:
 
     def test_zoom_draws_each_lane_to_its_own_scale(self, browser: Browser, demo: Demo) -> None:
         visit(browser, demo)
-        for _ in range(6):
-            demo.ask("fastcgi")  # the first one, with the start of its process, is drawn no more
-        browser.until(lambda: browser.run(LONGEST, "#fastcgi .bar") < 0.9, what="a short bar")
+        # After some requests the first one, with the start of its process, is drawn no more.
+        browser.until(lambda: demo.ask("fastcgi") and browser.run(LONGEST, "#fastcgi .bar") < 0.9, what="short bars")
         browser.click("#zoom")
-        browser.until(lambda: browser.run(LONGEST, "#fastcgi .bar") > 0.95, what="a long bar")
+        browser.until(lambda: browser.run(LONGEST, "#fastcgi .bar") > 0.95, what="long bars")
 
     def test_all_at_once_holds_for_the_buttons_of_a_lane_too(self, browser: Browser, demo: Demo) -> None:
         visit(browser, demo)
@@ -167,12 +167,12 @@ class TestLive:
             "window.changes = 0; new MutationObserver(() => window.changes++)"
             ".observe(document.querySelector('#fastcgi .rows'), {childList: true})"
         )
+        began = time.monotonic()
         browser.click("#fastcgi button[value='50']")
-        before = demo.numbers()["fastcgi"]["asked"]
         browser.until(lambda: browser.text("#summary").startswith("FastCGI: answers 50"), what="the summary")
-        asked = str(max(before, demo.numbers()["fastcgi"]["asked"]))
+        asked = str(demo.numbers()["fastcgi"]["asked"])
         browser.until(lambda: shown(browser, "fastcgi")["asked"] == asked, what="the last drawing")
-        assert 0 < browser.run("return window.changes") <= 4
+        assert 0 < browser.run("return window.changes") <= time.monotonic() - began + 2
 
     def test_it_says_so_when_the_demo_has_stopped(self, chromium: Browser) -> None:
         with tempfile.TemporaryDirectory(prefix="d-") as folder:
@@ -258,7 +258,8 @@ class TestForEverybody:
         browser.open(f"{demo.url}/", scripts=False, language="ko")
         before = shown(browser, "cgi")
         browser.click("#cgi button[value='1']")
-        browser.until(lambda: int(shown(browser, "cgi")["asked"]) == int(before["asked"]) + 1, what="another page")
+        asked = str(int(before["asked"]) + 1)
+        browser.until(lambda: shown(browser, "cgi").get("asked") == asked, what="another page")
         assert shown(browser, "cgi")["pid"] != before["pid"]
         assert texts("ko")["interpreter start"] in browser.text("#cgi .parts")
         assert texts("ko")["noscript"] in browser.text("footer")
