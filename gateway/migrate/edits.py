@@ -11,6 +11,7 @@ from functools import partial
 import libcst as cst
 
 from gateway.migrate import bodies
+from gateway.migrate.source import lies_beside
 from gateway.migrate.survey import dotted, first_name, first_part, imported
 
 TYPE_CHECKING = False
@@ -29,10 +30,11 @@ class ByHand(Exception):
 
 
 class Editor(cst.CSTTransformer):
-    """The edits of one module."""
+    """The edits of one module, which is in a file at ``path``."""
 
-    def __init__(self, survey: Survey) -> None:
+    def __init__(self, survey: Survey, path: str) -> None:
         super().__init__()
+        self._path = path
         self.survey = survey
         self._changes: dict[cst.CSTNode, Change] = {}
         self._done: set[cst.Name | None] = set()
@@ -45,6 +47,8 @@ class Editor(cst.CSTTransformer):
         """Make an edit of a use, for which the new code needs a module, "" for none.  Raises ByHand."""
         if not use.sure:
             raise ByHand("it may be something else as well")
+        if module and lies_beside(self._path, first_part(module)):
+            raise ByHand(f"another {first_part(module)} lies beside it")
         first = first_name(use.node)
         node = next(node for node in self.survey.imports if first in self.survey.references(node))
         changes = edit(self, use)

@@ -20,6 +20,7 @@ from fissix.refactor import RefactoringTool
 
 from gateway.errors import ConfigError
 from gateway.migrate import CHANGE, Finding
+from gateway.migrate.source import lies_beside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,21 +42,22 @@ SYNTAX = {
 
 MEANING = {
     "filter": ("filter()", "it gives no list: list(filter(…))"),
+    "funcattrs": ("an attribute of functions", "func_name is __name__, for one"),
     "input": ("input()", "it evaluates no more: eval(input())"),
     "map": ("map()", "it gives no list: list(map(…))"),
     "metaclass": ("__metaclass__", "class X(metaclass=…)"),
+    "methodattrs": ("an attribute of methods", "im_func is __func__, for one"),
     "next": ("the method next", "next(…), and __next__"),
     "nonzero": ("__nonzero__", "__bool__"),
     "zip": ("zip()", "it gives no list: list(zip(…))"),
 }
-"""What Python 3 reads, and means something else by: looked for in code of Python 2 alone."""
+"""What Python 3 reads, and may well mean: looked for in code of Python 2 alone."""
 
 GONE = {
     "apply": ("apply()", "f(*args)"),
     "basestring": ("basestring", "str"),
     "dict": ("a method of dict", "items(), keys() and values(), in list() where it must be one"),
     "execfile": ("execfile()", "exec() what the file holds"),
-    "funcattrs": ("an attribute of functions", "func_name is __name__, for one"),
     "getcwdu": ("os.getcwdu()", "os.getcwd()"),
     "has_key": ("has_key()", "key in …"),
     "imports": ("", ""),  # they are told by their names
@@ -64,7 +66,6 @@ GONE = {
     "itertools": ("imap(), izip() or ifilter()", "map(), zip(), filter()"),
     "itertools_imports": ("imap, izip or ifilter", "map, zip, filter"),
     "long": ("long", "int"),
-    "methodattrs": ("an attribute of methods", "im_func is __func__, for one"),
     "raw_input": ("raw_input()", "input()"),
     "reduce": ("reduce()", "functools.reduce()"),
     "reload": ("reload()", "importlib.reload()"),
@@ -86,6 +87,7 @@ STRING_EXCEPTION = ("a string as an exception", CHANGE, "raise one of a class: r
 
 VIEWS = {f"{way}{what}" for way in ("iter", "view") for what in ("items", "keys", "values")}
 """Methods of dict that are gone."""
+METHODS = {"has_key", *VIEWS}
 
 SUCCESSORS = {
     "imports": {old: {new} for old, new in fix_imports.MAPPING.items()},
@@ -142,9 +144,10 @@ def left_over(text: str) -> list[Finding]:
     tree = _parse(text)
     bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     bound |= {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.alias))}
+    bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Constant):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Constant) and isinstance(node.exc.value, str):
             found.append(Finding(node.lineno, *STRING_EXCEPTION))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in LOST.keys() - bound:
             found.append(Finding(node.lineno, f"{node.func.id}()", CHANGE, LOST[node.func.id]))
@@ -185,6 +188,7 @@ class _Translator(RefactoringTool):  # type: ignore[misc]
 
     def refactor_tree(self, tree: Any, name: str) -> Any:
         """Look at the imports before the first of them is changed."""
+        self._path = name
         self._imported, self._bound = _imports(tree), _bound(tree)
         self._sets_encoding = "setdefaultencoding" in str(tree)
         return super().refactor_tree(tree, name)
@@ -203,7 +207,9 @@ class _Translator(RefactoringTool):  # type: ignore[misc]
             return transform(node, results)
         successors = SUCCESSORS.get(name, {})
         modules = sorted(successors.keys() & _named(node))
-        if self._is_cared_for(name, node) or any(not successors[old].isdisjoint(self._imported) for old in modules):
+        if (name in GONE and self._is_cared_for(name, node)) or any(
+            lies_beside(self._path, old) or not successors[old].isdisjoint(self._imported) for old in modules
+        ):
             return None
         lines = [place.get_lineno() for place in _places(node)]
         before = str(node)
@@ -235,6 +241,8 @@ class _Translator(RefactoringTool):  # type: ignore[misc]
         words = [leaf.value for leaf in node.leaves()]
         if words[0] in self._bound and (node.type == token.NAME or words[0] == name):
             return True
+        if not self._bound.isdisjoint(METHODS & {*words}):
+            return True  # a class here has such a method
         if name == "reload" and "sys" in words and self._sets_encoding:
             return True  # the two go together, or stay
         # of Python 3, it is what it should be

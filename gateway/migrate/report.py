@@ -76,7 +76,7 @@ def _look_at_code(report: Report, source: Source) -> None:
     if error:
         _give_up(report, error)
     else:
-        edited, findings = _edit(text) if may_concern(text) else (text, [])
+        edited, findings = _edit(text, source.path) if may_concern(text) else (text, [])
         findings += left_over(text)
         if refusal(edited):
             raise ConfigError(f"its edits would give what Python cannot read ({refusal(edited)}); edit it by hand")
@@ -87,14 +87,14 @@ def _look_at_code(report: Report, source: Source) -> None:
         report.findings.sort(key=lambda finding: finding.line)
 
 
-def _edit(text: str) -> tuple[str, list[Finding]]:
+def _edit(text: str, path: str) -> tuple[str, list[Finding]]:
     """Code of Python 3 with all edits, and what it uses."""
     try:
         survey = Survey(text)
     except (cst.ParserSyntaxError, RecursionError) as error:
         what = str(error).splitlines()[0]
         raise ConfigError(f"LibCST cannot read what Python can ({what}); edit it by hand") from error
-    editor = Editor(survey)
+    editor = Editor(survey, path)
     findings = survey.findings
     accepted = any(use.name.startswith(("flup.", "flipflop.")) for use in survey.uses)
     for node, done in editor.encode_answers():

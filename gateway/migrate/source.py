@@ -86,6 +86,12 @@ def read(path: str) -> Source:
     return Source(path, encoding=encoding, lines=list(io.StringIO(text, newline="")))
 
 
+def lies_beside(path: str, module: str) -> bool:
+    """Whether a file that imports a module gets one of its own folder."""
+    place = os.path.join(os.path.dirname(path), module)
+    return os.path.isfile(f"{place}.py") or os.path.isdir(place)
+
+
 def compare(old: str, new: str) -> Iterator[tuple[bool, slice, slice]]:
     """What of a text stayed: whether it did, which lines of the old text these are, and which of the new one.
 

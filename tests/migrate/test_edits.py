@@ -201,6 +201,14 @@ def test_functions_that_are_no_applications_may_return_text(look: Look) -> None:
     assert look("start_response = 1\ndef app(environ):\n    return ['a']\n").findings == []
 
 
+def test_a_module_of_that_name_in_the_folder_is_in_the_way(look: Look, tmp_path: Path) -> None:
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "html.py").touch()
+    found, other = look(CGI + "import cgi\nCGIHandler().run(app)\ncgi.escape(a)\n").findings
+    assert "(by hand, because another gateway lies beside it)" in str(found)
+    assert "(by hand, because another html lies beside it)" in str(other)
+
+
 def test_lines_are_those_of_the_file_whatever_was_translated(look: Look) -> None:
     text = "import urllib2, StringIO\nprint 'a'\nreload(b)\nimport cgi\n\ncgi.escape('a')\nraise 'b'\n"
     told = [(found.line, found.what) for found in look(text).findings]
@@ -218,7 +226,7 @@ def test_tabs_and_spaces_that_only_python_2_reads_are_told(look: Look) -> None:
 
 
 def test_an_edit_that_python_cannot_read_is_never_kept(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_module, "_edit", lambda text: ("a b", []))
+    monkeypatch.setattr(report_module, "_edit", lambda text, path: ("a b", []))
     report = look("import cgi\ncgi.escape(a)\n")
     assert report.problem == (
         "its edits would give what Python cannot read (invalid syntax (<unknown>, line 1)); edit it by hand"

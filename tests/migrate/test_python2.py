@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gateway.migrate.python2 import CannotRead, is_python3, left_over, translate
@@ -41,6 +43,8 @@ SOUND = [
     "lat, long = f()\ndef g(xrange): return xrange(long)\n",
     "from functools import reduce\na = reduce(f, b)\n",
     "for unicode in a: unicode(b)\n",
+    "class A:\n    def iteritems(self): pass\n    def has_key(self, key): pass\nA().iteritems(); A().has_key(1)\n",
+    "f.func_name, f.im_func\n",
     "match a:\n    case [b]: pass\n",
     "import urllib.parse as parse, os\nparse.quote(a)\n",
 ]
@@ -67,6 +71,18 @@ def test_each_clause_of_a_try_is_told_by_its_line() -> None:
 
 def test_in_python_2_a_backslash_u_was_no_escape() -> None:
     assert translate("print '\\u20ac', u'\\u20ac'\n", "a.cgi")[0] == "print('\\\\u20ac', u'\\u20ac')\n"
+
+
+def test_what_python_3_cannot_read_is_translated_wherever_it_stands() -> None:
+    text = "try:\n    print 'a'\nexcept NameError:\n    print unicode\n"
+    assert translate(text, "a.cgi")[0] == "try:\n    print('a')\nexcept NameError:\n    print(unicode)\n"
+
+
+def test_a_module_of_the_folder_is_no_module_of_python_2(tmp_path: Path) -> None:
+    text = "import commands\ncommands.run()\n"
+    assert translate(text, str(tmp_path / "a.cgi"))[0] == "import subprocess\nsubprocess.run()\n"
+    (tmp_path / "commands.py").touch()
+    assert translate(text, str(tmp_path / "a.cgi")) == (text, [])
 
 
 def test_a_list_of_python_2_stays_a_list() -> None:
@@ -107,6 +123,7 @@ def test_a_string_as_an_exception_has_to_be_replaced_by_hand() -> None:
         ("def file(a): pass\nfile('b')", []),
         ("from a import file\nfile('b')", []),
         ("file = open\nfile('b'); raise ValueError", []),
+        ("def f(file): file('b')", []),
     ],
 )
 def test_what_no_fixer_knows_is_told(text: str, told: list[str]) -> None:
