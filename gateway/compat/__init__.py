@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 REPLACED = {
+    "flup.client": "gateway.compat.flup_client",
     "flup": "gateway.compat.flup",
     "flipflop": "gateway.compat.flipflop",
     "wfastcgi": "gateway.compat.wfastcgi",
@@ -36,6 +37,7 @@ AMENDED = {
 REMOVED = ("cgi", "cgitb")
 """Modules that Python dropped, and that legacy-cgi brings back."""
 MODERN = {
+    "flup.client": "gateway.Client(url)",
     "flup": "gateway.run(application), or the command fcgi-run module:application",
     "flipflop": "gateway.run(application)",
     "wfastcgi": "the command fcgi-run module:application",
@@ -72,10 +74,9 @@ class _Finder:
 
     def stands_in(self, name: str) -> str:
         """The name in REPLACED that a module is, or is below; "" if it is none of ours."""
-        for old in REPLACED:
-            if old not in self._keep and (name == old or name.startswith(old + ".")):
-                return old
-        return ""
+        if any(f"{name}.".startswith(f"{kept}.") for kept in self._keep):
+            return ""
+        return next((old for old in REPLACED if f"{name}.".startswith(f"{old}.")), "")
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """As :mod:`importlib` asks."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from types import ModuleType
 
 from gateway.compat import install
-from gateway.script.execution.forker import Script
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,24 +42,30 @@ def main() -> None:
             sys.exit(f"{USAGE}\n{option}: there is no such option, or it lacks its NAME")
     if not words:
         sys.exit(USAGE)
+    if not os.path.isfile(words[0]):
+        sys.exit(f"gateway: there is no file {words[0]}; name the script to run")
     sys.exit(run_script(words[0], words[1:], keep=keep, quiet=quiet))
 
 
 def run_script(path: str, arguments: list[str], *, keep: list[str], quiet: bool) -> int:
     """Run a script as ``python SCRIPT`` does, after :func:`gateway.compat.install`; its exit status."""
-    sys.excepthook = _explain
-    try:
-        script = Script(path)
-    except OSError as error:
-        sys.exit(f"gateway: cannot read {path}: {error.strerror}")
-    except SyntaxError as error:
-        sys.excepthook(type(error), error, None)
-        return 1
     sys.argv[:] = [path, *arguments]
-    sys.path[0] = script.directory  # in the place of this package's, as the interpreter does
+    sys.path[0] = os.path.dirname(os.path.realpath(path))  # in the place of our directory
+    sys.excepthook = _explain
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    main.__file__ = path
     install(keep=keep, quiet=quiet)
-    status = script.run(script.new_module())
-    return status if status >= 0 else 128 - status  # as a shell tells of a signal
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+        exec(compile(source, path, "exec", dont_inherit=True), vars(main))
+    except SystemExit:
+        raise
+    except BaseException as error:
+        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # without our frame
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 130 if isinstance(error, KeyboardInterrupt) else 1  # as shells have it
+    return 0
 
 
 def _explain(kind: type[BaseException], error: BaseException, traceback: Any) -> None:

@@ -1,4 +1,4 @@
-"""``flup``: its servers and its clients, with their signatures, over gateway's pipe.
+"""``flup``: its servers, with their signatures, over gateway's pipe.
 
 flup has a class for each pair of a wire and a process model; here they differ by these two words, see ``SERVERS``.
 What is better than with flup: the pool of forked processes grows, and all stop on SIGTERM at once; requests are read
@@ -17,7 +17,6 @@ from inspect import Parameter, Signature
 from io import BytesIO
 
 from gateway.address import Address, inherited_sockets, listen, remove
-from gateway.compat.flup_client import FCGIApp, SCGIApp
 from gateway.compat.lenient import Lenient
 from gateway.entry import build_worker
 from gateway.environ import is_under
@@ -378,8 +377,5 @@ MODULES: dict[str, dict[str, object]] = {
     **{f"flup.server.{name}": {"WSGIServer": server(name), **_ROLES} for name in SERVERS},
     "flup.server.cgi": {"WSGIServer": CGIServer},
     "flup.server.fcgi_base": _ROLES,
-    "flup.client": {},
-    "flup.client.fcgi_app": {"FCGIApp": FCGIApp},
-    "flup.client.scgi_app": {"SCGIApp": SCGIApp},
 }
-"""What is in each module of flup's."""
+"""What is in each module of ``flup`` and ``flup.server``."""

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.compat import AMENDED, MODERN, REPLACED
-from gateway.compat.flup import MODULES
+from gateway.compat import AMENDED, MODERN, REPLACED, flup, flup_client
 from tests.compat.scripts import CGI, run
 from tests.masters import environment
 from tests.requirements import require_module
@@ -49,10 +48,10 @@ def test_each_name_has_a_modern_form() -> None:
     assert MODERN.keys() == REPLACED.keys()
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", [*flup.MODULES, *flup_client.MODULES])
 def test_every_module_of_flup_can_be_imported(tmp_path: Path, module: str) -> None:
     loaded = said(QUIET + f"import {module}; print(__import__('sys').modules[{module!r}].__spec__.origin)", tmp_path)
-    assert loaded == "gateway.compat.flup"
+    assert loaded in ("gateway.compat.flup", "gateway.compat.flup_client")
 
 
 def test_a_module_that_flup_does_not_have_is_missed(tmp_path: Path) -> None:
@@ -103,6 +102,7 @@ class TestAdvice:
         assert python(code, tmp_path).stderr == (
             "gateway: flup is gateway's stand-in here; today one writes gateway.run(application), or the command "
             "fcgi-run module:application\n"
+            "gateway: flup.client is gateway's stand-in here; today one writes gateway.Client(url)\n"
         )
 
     def test_a_cgi_process_does_not_say_it_for_every_visitor(self, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ class TestCommand:
         (["-h"], 0, "usage: python -m gateway.compat"),
         (["--kept", "x"], 1, "--kept: there is no such option"),
         (["--keep"], 1, "--keep: there is no such option, or it lacks its NAME"),
-        (["none.py"], 1, "gateway: cannot read none.py: No such file or directory"),
+        (["none.py"], 1, "gateway: there is no file none.py; name the script to run"),
     ])  # fmt: skip
     def test_a_wrong_command_line_says_so(self, tmp_path: Path, words: list[str], status: int, said: str) -> None:
         done = self.command(tmp_path, *words)
