@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.compat import AMENDED, MODERN, REPLACED, flup, flup_client
-from tests.compat.scripts import CGI, run
+from tests.compat.scripts import CGI, DISPATCH, body_of, run
 from tests.masters import environment
 from tests.requirements import require_module
 
@@ -185,6 +185,13 @@ class TestCommand:
     def test_a_wrong_command_line_says_so(self, tmp_path: Path, words: list[str], status: int, said: str) -> None:
         done = self.command(tmp_path, *words)
         assert (done.returncode, said in done.stdout + done.stderr) == (status, True)
+
+    def test_the_first_line_of_a_script_may_name_it(self, tmp_path: Path) -> None:
+        script = tmp_path / "a.cgi"
+        told = (DISPATCH / "hello.fcgi").read_text().split("\n", 1)[1]
+        script.write_text(f"#!{sys.executable} -mgateway.compat\n{told}")  # one word: a #! line may have but one
+        script.chmod(0o755)
+        assert body_of(run(script, directory=tmp_path, by=())) == "Hello World!\n"
 
     def test_one_line_at_the_top_of_a_script_does_the_same(self, tmp_path: Path) -> None:
         script = tmp_path / "a.cgi"
