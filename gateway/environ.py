@@ -97,8 +97,7 @@ def build_environ(params: Params, base: Environ, mount: str | None = None, *, re
         del environ["HTTP_CONTENT_TYPE"]
     if "HTTP_CONTENT_LENGTH" in environ:
         del environ["HTTP_CONTENT_LENGTH"]
-    if "HTTP_PROXY" in environ:
-        del environ["HTTP_PROXY"]
+    if "HTTP_PROXY" in environ and environ.pop("HTTP_PROXY"):  # it is empty where a front end was told to drop it
         repairs.append("proxy")
     if "HTTP_AUTHORIZATION" not in environ:
         _find_authorization(environ, repairs)
