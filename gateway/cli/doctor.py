@@ -29,6 +29,8 @@ Examples:
   gateway doctor http://127.0.0.1:8000/cgi-bin/guestbook.cgi
   gateway doctor fastcgi://unix:/run/app.sock
   gateway doctor --persistent app:application
+  fcgi-run gateway.cli.echo:application -b unix:/run/app.sock
+  gateway doctor http://127.0.0.1:8080/app
 
 Exit status: 0 if nothing is wrong, 1 if something is, 2 for wrong usage.
 """
@@ -49,20 +51,24 @@ Exit status: 0 if nothing is wrong, 1 if something is, 2 for wrong usage.
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="Add to the script's environment.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True, metavar="SECONDS",
               help="How long a script may take, or a server keep silent.")  # fmt: skip
+@click.option("--stream", is_flag=True, help="A front end should pass on what the application says as it says it.")
 def command(
-    *, what: str, persistent: bool, requests: str, timeout: float, fix: bool, user: str, **options: object
+    *, what: str, persistent: bool, requests: str, timeout: float, stream: bool, fix: bool, user: str, **options: object
 ) -> None:  # fmt: skip
     """Say in one line for each fault what is wrong with a script, all scripts of a directory, or the server at a URL.
 
     A script is run once, as a web server would run it: a GET without a body, PATH and LANG=C for its environment, no
     terminal. Nothing is said of a healthy one.
+
+    What a front end makes of requests shows if it is asked while it serves gateway.cli.echo:application, started
+    as your application is: each thing that it gets wrong is named, with the lines that its configuration lacks.
     """
     if persistent:
         sys.exit(_judge_persistence(what, requests))
     if "://" in what:
         from gateway.cli.doctor_url import judge_url
 
-        sys.exit(FAULTY if judge_url(what, timeout=timeout, say=click.echo) else HEALTHY)
+        sys.exit(FAULTY if judge_url(what, timeout=timeout, stream=stream, say=click.echo) else HEALTHY)
     try:
         doctor = Doctor(find_user(user), timeout=timeout, fix=fix, **options)  # type: ignore[arg-type]
         if os.path.isdir(what):

@@ -1,16 +1,22 @@
-"""What ``gateway doctor URL`` says of a running server: one GET over any wire, and its response judged in words."""
+"""What ``gateway doctor URL`` says of a running server: one GET over any wire, and its response judged in words.
+
+If the echo answers by HTTP, what the front end makes of requests is judged as well (:mod:`.doctor_front_end`).
+"""
 
 from __future__ import annotations
 
+import http.client
 import time
 
 import click
 
 from gateway import __version__
 from gateway.cli.call import split_url
+from gateway.cli.doctor_front_end import Visitor, judge_front_end, mend
+from gateway.cli.echo import MARK
 from gateway.client import Client
 from gateway.client.visit import visit
-from gateway.errors import ConfigError, ProtocolError
+from gateway.errors import ConfigError, ProtocolError, RemoteProtocolError
 from gateway.script.diagnosis import Fault
 from gateway.script.diagnosis.output import is_media_type
 
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.events import Headers
 
+ECHO = "gateway.cli.echo:application"
 SLOW = 1.0
 """Seconds after which a visitor notices that he waits."""
 
@@ -60,17 +67,23 @@ class Answer:
         return [value for given, value in self.headers if given.lower() == name]
 
 
-def judge_url(url: str, *, timeout: float, say: Callable[[str], object]) -> bool:
-    """Say what is wrong with a server, and whether anything is."""
+def judge_url(url: str, *, timeout: float, say: Callable[[str], object], stream: bool = False) -> bool:
+    """Say what is wrong with a server, and whether anything is; ``stream``: a front end should not buffer responses."""
+    by_http = url.lower().startswith(("http://", "https://"))
     try:
-        answer = _ask(url, timeout=timeout)
+        answer = _ask_https(url, timeout=timeout) if url.lower().startswith("https:") else _ask(url, timeout=timeout)
     except (ConfigError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     faults = list(judge(answer))
+    echo = by_http and bool(answer.values(MARK.lower()))
+    if echo:
+        faults += judge_front_end(url, timeout=timeout, stream=stream)
     for fault in faults:
         say(f"{url}: {fault}")
     if not faults:
         say(f"{url}: {answer.status}, {len(answer.body)} bytes in {1000 * answer.seconds:.1f} ms; nothing is wrong")
+        if by_http and not echo:
+            say(f"To see what a front end makes of requests, have it serve {ECHO} there, and ask again.")
     return bool(faults)
 
 
@@ -105,6 +118,24 @@ def _ask(url: str, *, timeout: float) -> Answer:
     return answer
 
 
+def _ask_https(url: str, *, timeout: float) -> Answer:
+    answer, visitor = Answer(url), Visitor(url, timeout=timeout)
+    began = time.perf_counter()
+    try:
+        heard = visitor.ask("" if visitor.mount else "/")
+        answer.seconds = time.perf_counter() - began
+        answer.status, answer.headers, answer.body = heard.status, list(heard.headers.items()), heard.body
+    except (OSError, http.client.HTTPException) as error:
+        silent = isinstance(error, TimeoutError)
+        answer.connected = not isinstance(error, ConnectionRefusedError)
+        answer.error = RemoteProtocolError(
+            str(error) or type(error).__name__, status_hint="504 Gateway Timeout" if silent else "502 Bad Gateway"
+        )
+    finally:
+        visitor.close()
+    return answer
+
+
 def check_connection(answer: Answer) -> Fault | None:
     """Somebody is there."""
     if answer.connected:
@@ -128,6 +159,8 @@ def check_status(answer: Answer) -> Fault | None:
     if answer.status < "400" or answer.status[:3] == "401":
         return None
     advice = _STATUSES.get(answer.status[:3], "ask it for what it expects, or read its error log")
+    if answer.status[:3] == "404" and any(value.startswith("lighttpd/") for value in answer.values("server")):
+        advice += f"; or it looks for a file of that name: {mend('local', 'lighttpd')}"
     return Fault(f"it answers {answer.status}", advice)
 
 

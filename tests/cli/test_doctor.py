@@ -610,7 +610,7 @@ def test_a_repr_tells_what_it_is_about(write: Write) -> None:
         (["--user", "no-such-user", "."], "there is no user 'no-such-user': name the one that the web server runs as"),
         (["--interpreter", "php", "."], "such as .php=php-cgi"),
         (["--env", "PATH", "."], "'PATH' is not NAME=VALUE"),
-        ([], "Missing argument 'SCRIPT|DIR|URL'"),
+        ([], "Missing argument 'SCRIPT|DIR|URL|APP'"),
     ],
 )
 def test_wrong_usage_exits_with_2(words: list[Any], complaint: str) -> None:

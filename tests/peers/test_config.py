@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Set
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,35 +22,11 @@ from gateway.cli.configurations import FRONT_ENDS, Site, load
 from gateway.cli.main import main
 from gateway.client import Client
 from gateway.testing.conformance import CONFORMANCE, cases_for, fails, run_conformance
-from tests.house import ROOT
-from tests.peers.frontends.processes import Process, running, unprivileged, unused_port
+from tests.peers.frontends.configured import MOUNT, WIRES, Workers, started
+from tests.peers.frontends.processes import running, unused_port
 from tests.requirements import require, require_module
 
 TARGET = "gateway.testing.conformance:application"
-WIRES = ["fastcgi", "scgi", "uwsgi", "ajp", "http"]
-
-COMMANDS = {
-    "nginx": ["nginx", "-e", "stderr", "-p", ".", "-g", "daemon off; pid nginx.pid;", "-c"],
-    "apache": ["apache2", "-DFOREGROUND", "-f"],
-    "apache-fcgid": ["apache2", "-DFOREGROUND", "-f"],
-    "lighttpd": ["lighttpd", "-D", "-f"],
-    "caddy": ["caddy", "run", "--adapter", "caddyfile", "--config"],
-    "haproxy": ["haproxy", "-db", "-f"],
-}
-PACKAGES = {"nginx": "nginx-light"}
-"""Where one is not called as its program."""
-TEMPORARY = "".join(f"    {kind}_temp_path t;\n" for kind in ("client_body", "fastcgi", "proxy", "scgi", "uwsgi"))
-
-# A visitor who keeps his connection hears of a response cut short when the front end closes it: at once, please.
-HERE = {
-    "nginx": lambda text: text.replace("http {\n", "http {\n" + TEMPORARY),
-    "apache": lambda text: text + "KeepAlive Off\n",
-    "apache-fcgid": lambda text: text + f"KeepAlive Off\nFcgidInitialEnv PYTHONPATH {ROOT}\n",
-    "lighttpd": lambda text: text + "server.max-keep-alive-requests = 0\n",
-    "caddy": lambda text: "{\n    admin off\n}\n" + text,
-    "haproxy": lambda text: text,
-}
-"""What is different here: temporary files in a folder of the test's own, ports of the test's own."""
 
 CUT_BY_LENGTH_ONLY = {"an error in a body without a length cuts it visibly"}
 CUT_MAY_BE_502 = {
@@ -80,43 +56,10 @@ DIFFERENT: dict[str, dict[str, set[str]]] = {
 DIFFERENT["lighttpd"]["ajp"] |= {"the method PATCH arrives", "the path is decoded once"}
 
 
-class Workers:
-    """``fcgi-run`` with the suite's application: on a socket and on ports, for every wire, at one mount or at any."""
-
-    def __init__(self, directory: Path, mount: str | None, stack: ExitStack) -> None:
-        name = f"worker{len(os.listdir(directory))}"
-        self.places = {
-            (wire, kind): f"{wire}://" + {
-                "unix": f"unix:{directory / name}-{wire}", "ipv4": f"127.0.0.1:{unused_port()}",
-                "ipv6": f"[::1]:{unused_port()}",
-            }[kind]
-            for wire in WIRES for kind in ("unix", "ipv4", "ipv6")
-        }  # fmt: skip
-        command = [sys.executable, "-m", "gateway.cli.fcgi_run", TARGET, "--threads", "4"]
-        command += [word for place in self.places.values() for word in ("-b", place)]
-        command += [] if mount is None else ["--mount", mount]
-        listens = [place.partition("unix:")[2] for place in self.places.values() if "unix:" in place]
-        stack.enter_context(running(command, directory=directory, name=name, listens=listens))
-
-
 @pytest.fixture(scope="module")
-def workers(directory: Path) -> Iterator[dict[str | None, Workers]]:
+def workers(directory: Path) -> Iterator[Workers]:
     with ExitStack() as stack:
-        yield {mount: Workers(directory, mount, stack) for mount in (None, "/", MOUNT)}
-
-
-@contextmanager
-def started(server: str, text: str, *, folder: Path, port: int) -> Iterator[Process]:
-    """The server with a whole configuration."""
-    folder.mkdir()
-    program, *words = COMMANDS[server]
-    path = folder / next(iter(load(server).files))
-    path.write_text(HERE[server](text), "utf-8")
-    command = [*unprivileged(), require(program, package=PACKAGES.get(program, program)), *words, str(path)]
-    with running(
-        command, directory=folder, name=server, listens=[("127.0.0.1", port)], environ={"PWD": str(folder)}
-    ) as process:
-        yield process
+        yield Workers(TARGET, directory, stack)
 
 
 def conforms(port: int, *, wire: str, mount: str, different: Set[str] = frozenset()) -> None:
@@ -134,7 +77,6 @@ def conforms(port: int, *, wire: str, mount: str, different: Set[str] = frozense
         run_conformance(visit, [case for case in shown if case.name not in different])
 
 
-MOUNT = "/app"  # that of the cases
 PORTS = dict.fromkeys([(server, "http") for server in FRONT_ENDS], "ipv6") | {("lighttpd", "ajp"): "unix"}
 """lighttpd waits for an ACK (40 ms) after each AJP packet over TCP."""
 SITES = [
@@ -150,13 +92,11 @@ SITES = [
 
 @pytest.mark.parametrize(("server", "wire", "options"), SITES)
 def test_a_front_end_serves_the_suite(
-    workers: dict[str | None, Workers], directory: Path, server: str, wire: str, options: dict[str, Any]
+    workers: Workers, directory: Path, server: str, wire: str, options: dict[str, Any]
 ) -> None:
-    configuration, mount = load(server), options["mount"]
-    worker = workers[None if wire in configuration.tells_mount else mount or "/"]
-    bind, port = worker.places[wire, options["bind"]], unused_port()
-    site = Site(TARGET, **options | {"bind": bind, "full": True, "port": port})
-    (text,) = configuration.write(site).values()
+    mount, port = options["mount"], unused_port()
+    bind = workers.bind(server, wire, mount, kind=options["bind"])
+    (text,) = load(server).write(Site(TARGET, **options | {"bind": bind, "full": True, "port": port})).values()
     with started(server, text, folder=directory / str(port), port=port):
         conforms(port, wire=wire, mount=mount, different=DIFFERENT.get(server, {}).get(wire, set()))
 

@@ -1,7 +1,8 @@
 """What servers are told of an application: one file for each server, and for ``gateway config`` and ``fcgi-run`` alike.
 
 A server's files are tables.  A row says when its line is there (words of the :class:`Site`; ``a/b`` is either), what it
-is there for, by which ``gateway doctor URL`` finds the line that mends a fault, and the line itself.
+is there for, by which ``gateway doctor URL`` finds the line that mends a fault, and the line itself.  When it is to
+``mend``, the line states what goes without saying, for those who have said otherwise.
 """
 
 from __future__ import annotations
@@ -144,13 +145,16 @@ class Configuration:
         values = self._values(site)
         return {_fill(name, values): _text(self._lines(name, site, values), site) for name in self.files}
 
-    def lines_for(self, matter: str, site: Site) -> list[str]:
-        """The lines for the sake of something, each group below a comment that says where it belongs."""
+    def lines_for(self, matter: str, site: Site, *, mend: bool = False) -> list[str]:
+        """The lines for the sake of something, each group below a comment that says where it belongs.
+
+        ``mend``: to state also what goes without saying.
+        """
         site, place = self._spoken(site), ""
         found: list[str] = []
         for name in self.files:
             outer: list[str] = []
-            for line, matters in self._lines(name, site, self._values(site)):
+            for line, matters in self._lines(name, site, self._values(site), *["mend"] * mend):
                 if not line.strip() or line.lstrip()[0] in "#})":
                     continue
                 outer = [each for each in outer if _indent(each) < _indent(line)]
@@ -172,8 +176,8 @@ class Configuration:
             words.append(f"--mount {site.mount or '/'}")
         return " ".join(words)
 
-    def _lines(self, name: str, site: Site, values: Values) -> Iterator[tuple[str, list[str]]]:
-        words = site.words()
+    def _lines(self, name: str, site: Site, values: Values, *more: str) -> Iterator[tuple[str, list[str]]]:
+        words = site.words().union(more)
         for when, matters, line in self.files[name]:
             if all(words.intersection(term.split("/")) for term in when):
                 yield _fill(line, values), matters

@@ -32,6 +32,7 @@ full ajp/http      |               | LoadModule headers_module ${modules}/mod_he
                    | slashes       | AllowEncodedSlashes NoDecode
 fastcgi/scgi/uwsgi/ajp | length    | SetEnv ap_trust_cgilike_cl 1
 ajp/http           | httpoxy       | RequestHeader unset Proxy early
+mend               | errors        | ProxyErrorOverride Off
 packets            |               | ProxyIOBufferSize @packet_size@
 scgi/uwsgi/ajp     |               | ProxyPass "@path@" "@place@@path@"@secret@
 http               | slashes       | ProxyPass "@path@" "@place@@path@" nocanon

@@ -22,6 +22,7 @@ fastcgi/http keep         |             |     }
 full                      |             |     server {
 full                      |             |         listen @port@;
 full                      | server-name |         server_name @host@;
+mend                      | underscores |         underscores_in_headers off;
                           |             |
                           |             |         location @location@ {
                           | size        |             client_max_body_size @size@m;
@@ -40,6 +41,8 @@ http                      | host        |             proxy_set_header Host $htt
 http                      |             |             proxy_set_header X-Forwarded-For $remote_addr;
 http                      | scheme      |             proxy_set_header X-Forwarded-Proto $scheme;
 http                      | httpoxy     |             proxy_set_header Proxy "";
+mend fastcgi              | scheme      |             fastcgi_param HTTPS $https if_not_empty;
+mend                      | errors      |             @module@_intercept_errors off;
 stream                    | stream      |             @module@_buffering off;
 stream fastcgi/http       |             |             @module@_request_buffering off;
                           |             |             @module@_pass @upstream@;
