@@ -113,7 +113,7 @@ def _serve_http(fd: int, upstream: str) -> None:
 
 
 def _serve_page(fd: int) -> None:
-    # Loaded only here: a fork takes the longer the more is in the memory that it copies.
+    # Loaded only here: no other process of the demo needs it.
     from gateway.cli.demo.door import DemoDoor
 
     door = DemoDoor()
