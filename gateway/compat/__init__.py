@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 REPLACED = {
-    "flup.client": "gateway.compat.flup_client",
     "flup": "gateway.compat.flup",
     "flipflop": "gateway.compat.flipflop",
     "wfastcgi": "gateway.compat.wfastcgi",
@@ -37,8 +36,7 @@ AMENDED = {
 REMOVED = ("cgi", "cgitb")
 """Modules that Python dropped, and that legacy-cgi brings back."""
 MODERN = {
-    "flup.client": "gateway.Client(url)",
-    "flup": "gateway.run(application), or the command fcgi-run module:application",
+    "flup": "gateway.run(application), or the command fcgi-run module:application; its clients: gateway.Client(url)",
     "flipflop": "gateway.run(application)",
     "wfastcgi": "the command fcgi-run module:application",
     "django.core.servers.fastcgi": "the command fcgi-run mysite.wsgi:application",

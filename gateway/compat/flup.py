@@ -17,6 +17,7 @@ from inspect import Parameter, Signature
 from io import BytesIO
 
 from gateway.address import Address, inherited_sockets, listen, remove
+from gateway.compat.flup_client import FCGIApp, SCGIApp
 from gateway.compat.lenient import Lenient
 from gateway.entry import build_worker
 from gateway.environ import is_under
@@ -377,5 +378,8 @@ MODULES: dict[str, dict[str, object]] = {
     **{f"flup.server.{name}": {"WSGIServer": server(name), **_ROLES} for name in SERVERS},
     "flup.server.cgi": {"WSGIServer": CGIServer},
     "flup.server.fcgi_base": _ROLES,
+    "flup.client": {},
+    "flup.client.fcgi_app": {"FCGIApp": FCGIApp},
+    "flup.client.scgi_app": {"SCGIApp": SCGIApp},
 }
-"""What is in each module of ``flup`` and ``flup.server``."""
+"""What is in each module of flup's."""

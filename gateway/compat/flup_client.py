@@ -82,10 +82,3 @@ class SCGIApp(_App):
     """``flup.client.scgi_app.SCGIApp``."""
 
     _wire = "scgi"
-
-
-MODULES: dict[str, dict[str, object]] = {
-    "flup.client": {},
-    "flup.client.fcgi_app": {"FCGIApp": FCGIApp},
-    "flup.client.scgi_app": {"SCGIApp": SCGIApp},
-}

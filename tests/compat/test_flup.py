@@ -19,7 +19,6 @@ import pytest
 
 from gateway.client import Client
 from gateway.compat.flup import MODULES, SERVERS, THREADS, server
-from gateway.compat.flup_client import MODULES as CLIENTS
 from gateway.errors import ConfigError, ProtocolError
 from gateway.testing.conformance import cases_for, make_application, run_conformance
 from tests.compat.scripts import CGI, COMPAT, DISPATCH, body_of, run, spawned, started
@@ -94,7 +93,7 @@ class TestSignatures:
     @pytest.mark.parametrize(("module", "name"), [("fcgi_app", "FCGIApp"), ("scgi_app", "SCGIApp")])
     def test_a_client_is_constructed_alike(self, module: str, name: str) -> None:
         theirs = getattr(require_module(f"flup.client.{module}", package="flup"), name)
-        ours: Any = CLIENTS[f"flup.client.{module}"][name]
+        ours: Any = MODULES[f"flup.client.{module}"][name]
         assert parameters(ours) == parameters(theirs)
 
 

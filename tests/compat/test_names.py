@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.compat import AMENDED, MODERN, REPLACED, flup, flup_client
+from gateway.compat import AMENDED, MODERN, REPLACED, flup
 from tests.compat.scripts import CGI, DISPATCH, body_of, run
 from tests.masters import environment
 from tests.requirements import require_module
@@ -48,10 +48,10 @@ def test_each_name_has_a_modern_form() -> None:
     assert MODERN.keys() == REPLACED.keys()
 
 
-@pytest.mark.parametrize("module", [*flup.MODULES, *flup_client.MODULES])
+@pytest.mark.parametrize("module", flup.MODULES)
 def test_every_module_of_flup_can_be_imported(tmp_path: Path, module: str) -> None:
     loaded = said(QUIET + f"import {module}; print(__import__('sys').modules[{module!r}].__spec__.origin)", tmp_path)
-    assert loaded in ("gateway.compat.flup", "gateway.compat.flup_client")
+    assert loaded == "gateway.compat.flup"
 
 
 def test_a_module_that_flup_does_not_have_is_missed(tmp_path: Path) -> None:
@@ -101,8 +101,7 @@ class TestAdvice:
         code = "import gateway.compat; gateway.compat.install()\nimport flup.server.fcgi, flup.server.scgi, flup.client"
         assert python(code, tmp_path).stderr == (
             "gateway: flup is gateway's stand-in here; today one writes gateway.run(application), or the command "
-            "fcgi-run module:application\n"
-            "gateway: flup.client is gateway's stand-in here; today one writes gateway.Client(url)\n"
+            "fcgi-run module:application; its clients: gateway.Client(url)\n"
         )
 
     def test_a_cgi_process_does_not_say_it_for_every_visitor(self, tmp_path: Path) -> None:
