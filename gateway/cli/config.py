@@ -43,8 +43,8 @@ look, 2 for wrong usage and for what the server cannot do.
 @click.option("--secret", is_flag=True, help="AJP: tell the $GATEWAY_SECRET of fcgi-run and of the web server.")
 @click.option("--packet-size", type=int, metavar="BYTES", help="AJP: the --packet-size of fcgi-run.")
 @click.option("--full", is_flag=True, help="The whole of a server, not the lines for one that is there.")
-@click.option("--host", default="localhost", show_default=True, help="With --full, its name.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="With --full.")
+@click.option("--host", default="localhost", show_default=True, help="The name of a whole server.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True, help="Where it listens.")
 @click.option("--check", is_flag=True, help="Have the server's own checker look at it.")
 @click.option("-o", "--output", metavar="PATH", help="Write it there: a file, or a directory for several.")
 def command(*, server: str, target: str, check: bool, output: str | None, **options: object) -> None:

@@ -10,6 +10,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ from gateway.address import Address
 from gateway.cli.configurations import FRONT_ENDS, Site, load
 from gateway.cli.echo import ASKS, MARK, PAUSE
 from gateway.environ import check_mount, decode_path
+from gateway.errors import ConfigError
 from gateway.script.diagnosis import Fault
 
 MIB = 1 << 20
@@ -101,10 +103,8 @@ class Visitor:
             connection.putheader("Transfer-Encoding", "chunked")
         elif body is not None:
             connection.putheader("Content-Length", str(len(body)))  # type: ignore[arg-type]
-        try:
+        with suppress(OSError):  # who refuses a long body may have answered before its end
             connection.endheaders(body, encode_chunked=chunked)
-        except OSError:
-            pass  # who refuses a long body may have answered before its end
         try:
             with connection.getresponse() as response:
                 return _hear(response)
@@ -150,8 +150,9 @@ def _carefully(check: Check, matter: str, visitor: Visitor) -> Iterator[tuple[st
 
 def mend(matter: str, server: str, site: Site | None = None) -> str:
     """What to do about something: the lines that the configuration of the server lacks, if it is known."""
-    site = site or Site(full=True)
-    lines = load(server).lines_for(matter, site, mend=True) if server else []
+    site, lines = site or Site(full=True), []
+    with suppress(ConfigError):  # it is no configuration that we know
+        lines = load(server).lines_for(matter, site, mend=True) if server else []
     if lines:
         return "\n    ".join([f"{load(server).title} needs", *lines])
     return ADVICE[matter].format(mount=site.mount or "/")

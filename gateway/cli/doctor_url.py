@@ -72,12 +72,12 @@ def judge_url(url: str, *, timeout: float, say: Callable[[str], object], stream:
     by_http = url.lower().startswith(("http://", "https://"))
     try:
         answer = _ask_https(url, timeout=timeout) if url.lower().startswith("https:") else _ask(url, timeout=timeout)
+        faults = list(judge(answer))
+        echo = by_http and bool(answer.values(MARK.lower()))
+        if echo:
+            faults += judge_front_end(url, timeout=timeout, stream=stream)
     except (ConfigError, ValueError) as error:
         raise click.UsageError(str(error)) from None
-    faults = list(judge(answer))
-    echo = by_http and bool(answer.values(MARK.lower()))
-    if echo:
-        faults += judge_front_end(url, timeout=timeout, stream=stream)
     for fault in faults:
         say(f"{url}: {fault}")
     if not faults:

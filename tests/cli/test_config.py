@@ -13,6 +13,7 @@ from gateway.cli.main import main
 from tests.house import ROOT
 from tests.requirements import require
 
+PAGE = (ROOT / "docs" / "which-wire.md").read_text("utf-8")
 CHECKERS = {"nginx": "nginx-light", "apache": "apache2", "apache-fcgid": "apache2", "lighttpd": "lighttpd",
             "caddy": "caddy", "haproxy": "haproxy"}  # fmt: skip
 ROWS = [row for server in FRONT_ENDS for rows in load(server).files.values() for row in rows]
@@ -178,3 +179,8 @@ def test_an_example_has_every_line_that_its_configuration_needs(path: Path, serv
     stated = re.sub(r"\s+", " ", re.sub(r"(^|\s)#.*", "", text, flags=re.MULTILINE))
     lines = [line.removeprefix("ProxySet ").rstrip(",") for line in lines if line[0] != "#"]
     assert [line for line in lines if line not in stated] == []
+
+
+@pytest.mark.parametrize("command", re.findall(r"`gateway (config [^`]+)`", PAGE))
+def test_the_commands_of_the_page_work(command: str) -> None:
+    assert CliRunner().invoke(main, command.split()).exit_code == 0

@@ -179,6 +179,14 @@ def test_a_front_end_that_hangs_up_on_something_is_told(monkeypatch: pytest.Monk
     )  # fmt: skip
 
 
+def test_a_mount_that_has_to_be_quoted_gets_advice_in_words() -> None:
+    with serve_in_thread(front_end(change(HTTP_HOST="worker"), server="nginx"), protocol="http", mount="/a b",
+                         tcp=True) as running:  # fmt: skip
+        result = doctor(f"{running.url}/a%20b")
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+    assert result.output.endswith(": pass the visitor's Host header on\n")
+
+
 # Which front end, and which wire behind it.
 
 

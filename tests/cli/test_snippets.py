@@ -56,7 +56,7 @@ def test_a_mount_is_no_pattern(wire: str) -> None:
 
 def test_the_secret_itself_is_not_told() -> None:
     told = lines_for("ajp://:8009", "/app", secret="s3same")
-    assert told.startswith("# Apache\n")
+    assert told.startswith("# Apache with mod_proxy_ajp and mod_headers\nAllow")
     assert told.endswith('ProxyPass "/app" "ajp://127.0.0.1:8009/app" "secret=${GATEWAY_SECRET}"')
     assert "s3same" not in told
 
@@ -68,3 +68,7 @@ def test_apache_is_told_of_larger_packets() -> None:
 @pytest.mark.parametrize("bind", ["fastcgi://unix:@abstract", "gopher://127.0.0.1:70"])
 def test_where_no_web_server_gets_there_is_nothing_to_tell(bind: str) -> None:
     assert lines_for(bind) == ""
+
+
+def test_a_mount_that_would_have_to_be_quoted_is_left_to_the_reader() -> None:
+    assert lines_for("fastcgi://unix:/run/app.sock", "/a b") == ""

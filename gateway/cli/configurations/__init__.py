@@ -72,8 +72,6 @@ class Site:
             self.mount = check_mount(mount)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        if not re.fullmatch(r"[\w.~/%+@:,=-]*", self.mount, re.ASCII):
-            raise ConfigError(f"{mount!r} would have to be quoted in six ways: choose a mount of plain letters")
         self.stream = stream
         self.size = size
         self.keep = keep
@@ -187,7 +185,9 @@ class Configuration:
         return common | {"command": self.command(site), "packet_size": site.packet_size} | dict(self.values(site))
 
     def _spoken(self, site: Site) -> Site:
-        """The site on a wire that the server speaks.  Raises ConfigError if there is none."""
+        """The site on a wire that the server speaks.  Raises ConfigError if there is none, or it cannot be written."""
+        if not re.fullmatch(r"[\w.~/%+@:,=-]*", site.mount, re.ASCII):
+            raise ConfigError(f"{site.mount!r} would have to be quoted in six ways: choose a mount of plain letters")
         if not self.wires:
             if site.bound:
                 raise ConfigError(f"{self.title} starts the program itself: leave --bind out")
@@ -234,8 +234,8 @@ def snippet(address: Address, mount: str | None, wire_options: Mapping[str, Any]
             (text,) = load(server).write(site).values()
         except ConfigError:
             continue
-        # What comes first tells how to start what prints this.
-        return f"# {load(server).title}\n" * (server != "nginx") + text.partition("\n\n")[2].rstrip("\n")
+        head, _, lines = text.rstrip("\n").partition("\n\n")
+        return lines if server == "nginx" else f"{head.partition(', in front')[0]}\n{lines}"
     return ""
 
 
