@@ -129,12 +129,12 @@ def _compare(
     models, missing = choose(target, names)
     with _Progress() as progress:
         comparison = compare(target, models, requests, settings=settings, progress=progress)
-    if "-" not in (as_json, html):
-        show(comparison, missing=missing, console=Console(highlight=False))
     if as_json:
         _write(as_json, json.dumps(comparison.as_json() | {"missing": missing}, indent=2) + "\n")
     if html:
         _write(html, render(comparison, missing=missing))
+    if "-" not in (as_json, html):
+        show(comparison, missing=missing, console=Console(highlight=False))
     return 4 if any(row.failed or row.verdict.leaks for row in comparison.measured) else 0
 
 
