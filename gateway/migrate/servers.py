@@ -60,7 +60,7 @@ EDITS = edits.EDITS | {name: (edit, "gateway") for name, edit in _SERVERS.items(
 
 def _edit(editor: Editor, use: Use, *, wire: str, threads: int) -> dict[cst.CSTNode, Change]:
     made = editor.call_of(use)
-    called, changes = _run_of(editor, made)
+    called = _run_of(editor, made)
     arguments = [*made.args, *called.args]
     if not arguments or arguments[0].keyword or any(not argument.keyword for argument in arguments[1:]):
         raise ByHand("its arguments are not an application and options by their names")
@@ -70,26 +70,29 @@ def _edit(editor: Editor, use: Use, *, wire: str, threads: int) -> dict[cst.CSTN
     name = editor.name_of("gateway")
     call = cst.ensure_type(cst.parse_expression(f"{name}.{words}"), cst.Call)
     application = arguments[0].with_changes(comma=cst.MaybeSentinel.DEFAULT)
-    return {**changes, called: lambda _: call.with_changes(args=[application, *call.args])}
+    new = call.with_changes(args=[application, *call.args])
+    assignment = editor.survey.parent(made)
+    if isinstance(assignment, cst.Assign):
+        return {assignment: lambda _: cst.Expr(new)} | editor.remove(editor.survey.parent(called))
+    return {called: lambda _: new}
 
 
-def _run_of(editor: Editor, made: cst.Call) -> tuple[cst.Call, dict[cst.CSTNode, Change]]:
-    """The call of the server's ``run``, and what else goes: at once, or in the statement after."""
+def _run_of(editor: Editor, made: cst.Call) -> cst.Call:
+    """The call of a server's ``run``: in the same statement, or in the one after.  Raises ByHand."""
     survey = editor.survey
-    server, changes = survey.parent(made), {}
+    server = survey.parent(made)
     if isinstance(server, cst.Assign):
         name = dotted(server.targets[0].target) if len(server.targets) == 1 else ""
         uses = survey.uses_of(name, server)
         if len(uses) != 1 or not _follows(editor, server, uses[0]):
             raise ByHand("more is done with the server than to run it")
-        changes = editor.remove(server)
         server = survey.parent(uses[0])
     called = survey.parent(server)
     if not isinstance(server, cst.Attribute) or server.attr.value != "run" or not isinstance(called, cst.Call):
         raise ByHand("it is not run here")
     if not isinstance(survey.parent(called), cst.Expr):
         raise ByHand("what its run() gives is used")
-    return called, changes
+    return called
 
 
 def _options(given: dict[str, cst.BaseExpression], wire: str, *, threads: int) -> str:
@@ -101,6 +104,8 @@ def _options(given: dict[str, cst.BaseExpression], wire: str, *, threads: int) -
     if not values.pop("multithreaded", True):
         threads = 1
     threads = values.pop("maxThreads", threads)
+    if not isinstance(threads, int) or not isinstance(umask, int | None):
+        raise ByHand("its options are not what flup takes")
     for name, value in values.items():
         if value or name not in ("multiprocess", "forceCGI", "environ"):
             raise ByHand(f"it is given {name}")
@@ -119,7 +124,7 @@ def _options(given: dict[str, cst.BaseExpression], wire: str, *, threads: int) -
 def _literal(name: str, node: cst.BaseExpression) -> Any:
     try:
         return ast.literal_eval(cst.Module([]).code_for_node(node))
-    except ValueError:
+    except (SyntaxError, TypeError, ValueError):
         raise ByHand(f"{name} is no literal") from None
 
 

@@ -56,6 +56,9 @@ EDITED = {
     "from flup.server.cgi import WSGIServer\nWSGIServer(app).run()\n": "import gateway\ngateway.run(app)\n",
     # The server, made and then run; in a function; beside what stays.
     CGI + "handler = CGIHandler()\nhandler.run(app)\n": "import gateway\ngateway.run(app)\n",
+    "# one\n" + CGI + "# two\nhandler = CGIHandler()  # three\nhandler.run(app)\nf()  # four\n": (
+        "# one\nimport gateway\n# two\ngateway.run(app)  # three\nf()  # four\n"
+    ),
     "def main():\n    from flipflop import WSGIServer\n    WSGIServer(app).run()\n": (
         "def main():\n    import gateway\n    gateway.run(app)\n"
     ),
@@ -98,6 +101,9 @@ EDITED = {
 
 BY_HAND = {
     FCGI + "WSGIServer(app, bindAddress=ADDRESS).run()\n": "bindAddress is no literal",
+    FCGI + "WSGIServer(app, umask=1\n    if a else 2).run()\n": "umask is no literal",
+    FCGI + "WSGIServer(app, maxThreads='8').run()\n": "its options are not what flup takes",
+    FCGI + "WSGIServer(app, bindAddress='/a', umask='0').run()\n": "its options are not what flup takes",
     FCGI + "WSGIServer(app, bindAddress=80).run()\n": "bindAddress=80 is no address",
     FCGI + "WSGIServer(app, environ={'a': 'b'}).run()\n": "it is given environ",
     FCGI + "WSGIServer(app, roles=(1, 2)).run()\n": "it is given roles",
