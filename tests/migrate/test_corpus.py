@@ -177,10 +177,11 @@ def application(environ, start_response):
 
 
 @contextmanager
-def spawned(path: Path) -> Iterator[str]:
+def spawned(path: Path, *by: str) -> Iterator[str]:
     """A FastCGI script that a web server, or spawn-fcgi in its place, has started on a socket: its URL."""
     socket = path.parent / "spawned.sock"
-    command = [require("spawn-fcgi", package="spawn-fcgi"), "-n", "-s", str(socket), "--", sys.executable, str(path)]
+    spawn = [require("spawn-fcgi", package="spawn-fcgi"), "-n", "-s", str(socket), "--"]
+    command = [*spawn, sys.executable, *by, str(path)]
     with running(command, directory=path.parent, name="spawned", listens=[str(socket)]):
         yield f"fastcgi://unix:{socket}"
 
@@ -201,6 +202,19 @@ def test_a_dispatch_file_of_flup_serves_the_same_as_before(tmp_path: Path) -> No
         after = visit(url)
     assert (after.status, after.headers, after.body) == (before.status, before.headers, before.body)
     assert (after.headers["X-Threads"], after.body) == ("True", b"/app /a of it")
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [("radicale.fcgi", b"/app /a of it"), ("flip.fcgi", b"/app"), ("text.fcgi", b"Hello, world\n")],
+)
+def test_what_is_said_to_run_through_compat_does(tmp_path: Path, name: str, body: bytes) -> None:
+    assert EXPECTED[name][1] == COMPAT
+    (tmp_path / "radicale.py").write_text(STUB)
+    path = tmp_path / name
+    path.write_bytes((CORPUS / name).read_bytes())
+    with spawned(path, "-m", "gateway.compat") as url:
+        assert visit(url).body == body
 
 
 def test_a_dispatch_file_of_flipflop_serves(tmp_path: Path) -> None:
