@@ -22,10 +22,7 @@ _TABLE = {
     "ask": ("Ask once", "1개 보내기"),
     "send": ("Send 50", "50개 보내기"),
     "to": ("to {lane}", "{lane}에"),
-    "at_once": (
-        "All at once, and the application waits 20 ms, as for a database",
-        "한꺼번에 보내고, 애플리케이션은 데이터베이스를 기다리듯 20 ms를 기다림",
-    ),
+    "at_once": ("All at once, the application waiting 20 ms", "한꺼번에, 애플리케이션은 20 ms 대기"),
     "own_scale": ("Zoom: each lane to its own scale", "확대: 레인마다 자기 눈금으로"),
     "legend": ("What one request consists of", "요청 하나를 이루는 단계"),
     "meanings": ("From when to when each phase is measured", "각 단계를 재는 시작과 끝"),
@@ -52,12 +49,12 @@ _TABLE = {
     "fastcgi_name": ("FastCGI", "FastCGI"),
     "fastcgi_what": ("one process that stays", "계속 살아 있는 프로세스 하나"),
     "fastcgi_about": (
-        "A worker loads the application and keeps it. One request after the other reaches it over the same FastCGI "
-        "connection, and the process is always the same. Nothing is faster as long as nothing waits; but what one "
-        "request leaves in memory the next one finds, as the growing count shows.",
-        "워커가 애플리케이션을 불러와 계속 들고 있습니다. 요청은 같은 FastCGI 연결로 차례차례 도착하고, 프로세스는 "
-        "언제나 같습니다. 기다릴 일이 없는 한 이보다 빠른 방식은 없지만, 한 요청이 메모리에 남긴 것을 다음 요청이 "
-        "보게 됩니다. 계속 늘어나는 횟수가 그 증거입니다.",
+        "A worker loads the application and keeps it. One request after the other reaches the same process over the "
+        "same FastCGI connection. Nothing is faster as long as nothing waits; but what one request leaves in memory "
+        "the next one finds, as the growing count shows.",
+        "워커가 애플리케이션을 불러와 계속 들고 있습니다. 요청은 같은 FastCGI 연결로 같은 프로세스에 차례차례 "
+        "도착합니다. 기다릴 일이 없는 한 이보다 빠른 방식은 없지만, 한 요청이 메모리에 남긴 것을 다음 요청이 보게 "
+        "됩니다. 계속 늘어나는 횟수가 그 증거입니다.",
     ),
     "aio_name": ("asyncio", "asyncio"),
     "aio_what": ("one process, an event loop", "이벤트 루프를 도는 프로세스 하나"),
