@@ -157,7 +157,7 @@ def without_pid(answer: Answer) -> Answer:
 class TestRun:
     """How a server of each module lives and ends, in a process of its own."""
 
-    @pytest.fixture(scope="class", params=["fcgi", "fcgi_single", "fcgi_fork", "scgi_fork", "ajp_fork"])
+    @pytest.fixture(scope="class", params=["fcgi", "fcgi_single", "fcgi_fork", "ajp_fork"])
     @classmethod
     def ended(cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Any]:
         """How long each signal took, and what run() gave."""
@@ -219,9 +219,24 @@ class TestOptions:
         with serving("fcgi", tell, tmp_path, umask=0o117):
             assert (tmp_path / "s").stat().st_mode & 0o777 == 0o660
 
-    def test_multithreaded_false_runs_one_request_at_a_time(self, tmp_path: Path) -> None:
-        with serving("fcgi", tell, tmp_path, multithreaded=False) as client:
-            assert environ_of(client, "wsgi.multithread", "wsgi.multiprocess") == ["False", "False"]
+    @pytest.mark.parametrize("multithreaded", [True, False])
+    def test_multithreaded_says_whether_requests_meet(self, tmp_path: Path, multithreaded: bool) -> None:  # noqa: FBT001
+        both = threading.Barrier(2)
+
+        def meet(environ: Any, start_response: Any) -> list[str]:
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            try:
+                both.wait(10 if multithreaded else 0.1)
+            except threading.BrokenBarrierError:
+                return [f"alone, {environ['wsgi.multithread']}"]
+            return [f"together, {environ['wsgi.multithread']}"]
+
+        with (
+            serving("fcgi", meet, tmp_path, multithreaded=multithreaded) as client,
+            ThreadPoolExecutor(2) as visitors,
+        ):
+            said = {answer[2] for answer in visitors.map(lambda _: client.request("GET", "/"), range(2))}
+        assert said == {b"together, True" if multithreaded else b"alone, False"}
 
     def test_multiprocess_is_told(self, tmp_path: Path) -> None:
         with serving("fcgi", tell, tmp_path, multiprocess=True) as client:
@@ -422,10 +437,20 @@ class TestHandedOver:
             listener.listen()
             assert self.said_with(listener, tmp_path, **force) == "Hello World!\n"
 
-    def said_with(self, listener: socket.socket, folder: Path, **environ: str) -> str:
+    def test_cgi_can_be_forced_by_the_script(self, tmp_path: Path) -> None:
+        script = tmp_path / "forced.fcgi"
+        text = (DISPATCH / "hello.fcgi").read_text()
+        script.write_text(text.replace("WSGIServer(myapp,", "WSGIServer(myapp, forceCGI=True,"))
+        with socket.socket() as listener:
+            listener.listen()
+            assert self.said_with(listener, tmp_path, script=script) == "Hello World!\n"
+
+    def said_with(
+        self, listener: socket.socket, folder: Path, *, script: Path = DISPATCH / "hello.fcgi", **environ: str
+    ) -> str:
         done = subprocess.run(
-            [*COMPAT, str(DISPATCH / "hello.fcgi")], env=CGI | environment(folder) | environ, stdin=listener,
-            capture_output=True, timeout=60,
+            [*COMPAT, str(script)], env=CGI | environment(folder) | environ, stdin=listener, capture_output=True,
+            timeout=60,
         )  # fmt: skip
         return body_of(done)
 
