@@ -170,8 +170,8 @@ def test_a_signal_ends_it_with_all_that_it_has_started() -> None:
     command = [sys.executable, "-m", "gateway", "compare", "--models", "fastcgi", "examples.hello:application"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as comparing:
         tree = Tree(comparing.pid)
-        until(lambda: len(tree.pids()) >= 3)  # itself, an arbiter, a worker
+        until(lambda: len(tree.pids()) >= 3, timeout=30)  # itself, an arbiter, a worker
         others = [Tree(pid) for pid in tree.pids()]
         comparing.send_signal(signal.SIGTERM)
-        assert comparing.wait(20) == 128 + signal.SIGTERM
+        assert comparing.wait(30) == 128 + signal.SIGTERM
     assert until(lambda: not any(one.pids() for one in others))
