@@ -195,7 +195,7 @@ class WSGIServer:
         run_once(self.served, params={"REQUEST_METHOD": "GET"} | read_params(), mount=self._mount)
 
     def serve(self, sockets: list[socket.socket]) -> bool:
-        """As :meth:`run`, on sockets that listen already."""
+        """As :meth:`run`, on sockets that listen already, and are closed in the end."""
         if self._given["multiplexed"]:
             self.logger.warning("multiplexed=True: the requests of one connection are answered one by one here")
         return self._run_pool(sockets) if self.model == "fork" else self._run_threads(sockets)
@@ -285,7 +285,7 @@ class WSGIServer:
     def _run_threads(self, sockets: list[socket.socket]) -> bool:
         most = self._given["maxThreads"] if self.multithreaded and self.model == "threads" else 1
         worker = build_worker(
-            self.served, [sock.dup() for sock in sockets], protocol=self.wire, mount=self._mount, log=self.logger,
+            self.served, sockets, protocol=self.wire, mount=self._mount, log=self.logger,
             threads=THREADS if most == sys.maxsize else most, multiprocess=self.multiprocess,
             heartbeat=self._mainloopPeriodic,
             wire_options=options_of(self.wire, {"secret": os.environ.get("GATEWAY_SECRET", "")}),
@@ -306,8 +306,8 @@ class WSGIServer:
 
         given = self._given
         return run_pool(
-            self.served, [sock.dup() for sock in sockets], wire=self.wire, mount=self._mount,
-            level=given["loggingLevel"], spare=(given["minSpare"], given["maxSpare"]), most=given["maxChildren"],
+            self.served, sockets, wire=self.wire, mount=self._mount, level=given["loggingLevel"],
+            spare=(given["minSpare"], given["maxSpare"]), most=given["maxChildren"],
             max_requests=given["maxRequests"], timeout=given["timeout"],
         )  # fmt: skip
 
@@ -334,13 +334,15 @@ def handed_over(*, force_cgi: bool = False) -> Iterator[list[socket.socket]]:
         stdin = os.fstat(0)
     except OSError:
         stdin = None  # it is closed
-    sockets = [] if force_cgi else inherited_sockets()
+    taken = [] if force_cgi else inherited_sockets()
+    served = [sock.dup() for sock in taken]  # a worker that stops closes them
     try:
-        yield sockets
+        yield served
     finally:
-        for sock in sockets:
+        for sock in taken:
             if stdin and os.path.samestat(stdin, os.fstat(sock.fileno())):
                 os.dup2(sock.fileno(), 0)
+        for sock in taken + served:
             sock.close()
 
 

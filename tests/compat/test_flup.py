@@ -345,6 +345,18 @@ class TestOptions:
         with serving("scgi", tell, tmp_path, bindAddress=place, allowedServers=["192.0.2.1"]) as client:
             assert client.request("GET", "/")[0][:3] == "502"
 
+    def test_ajp_is_not_opened_to_everybody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("GATEWAY_SECRET", raising=False)
+        with pytest.raises(ConfigError, match="would believe everybody who connects"):
+            server("ajp")(tell, bindAddress=("", 0)).run()
+
+    def test_ajp_asks_for_the_secret_of_the_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GATEWAY_SECRET", "known")
+        with serving("ajp", tell, tmp_path) as stranger:
+            with Client(str(stranger.address), wire_options={"secret": "known"}) as friend:
+                assert friend.request("GET", "/")[0] == "200 OK"
+            assert stranger.request("GET", "/")[0] != "200 OK"
+
     def test_who_overrides_the_check_of_addresses_is_told_what_to_do_instead(self) -> None:
         class Server(server("fcgi")):  # type: ignore[misc]
             def _isClientAllowed(self, addr: Any) -> bool:
