@@ -76,6 +76,9 @@ NEXT_STREAM = {
 }
 """The streams that each role reads, one after the other (§6.2 to §6.4); an empty record ends each (§3.3)."""
 
+ERRORS_MAX = 8191
+"""Bytes of a record of STDERR."""
+
 _TOO_LARGE = "431 Request Header Fields Too Large"
 
 
@@ -324,7 +327,7 @@ class Connection:
         elif isinstance(event, ErrorOutput):
             self._flush()
             stream.stderr_used = True
-            self._write_stream(STDERR, request_id, event.data)
+            self._write_errors(request_id, event.data)
         elif not isinstance(event, BodyWanted):  # STDIN is pushed
             raise LocalProtocolError(f"{type(event).__name__} does not fit {self!r}")
 
@@ -399,6 +402,15 @@ class Connection:
             return
         for at in range(0, len(data), CONTENT_MAX):
             self._outbox.append(encode_record(kind, request_id, data[at : at + CONTENT_MAX]))
+
+    def _write_errors(self, request_id: int, data: bytes) -> None:
+        # HAProxy 2.6 dies (SIGSEGV) of a STDERR record that needs no padding, or is longer than its buffer of 16 KiB.
+        for at in range(0, len(data), ERRORS_MAX):
+            block = data[at : at + ERRORS_MAX]
+            if len(block) % 8 == 0:
+                self._write_stream(STDERR, request_id, block[:1])
+                block = block[1:]
+            self._write_stream(STDERR, request_id, block)
 
     def data_to_send(self) -> list[bytes]:
         """What to write now, in order."""

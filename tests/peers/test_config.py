@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from gateway.cli.configurations import FRONT_ENDS, Site, load
 from gateway.cli.main import main
 from gateway.client import Client
-from gateway.testing.conformance import CONFORMANCE, cases_for, fails, run_conformance
+from gateway.testing.conformance import CONFORMANCE, cases_for, run_conformance
 from tests.peers.frontends.configured import MOUNT, WIRES, Workers, started
 from tests.peers.frontends.processes import running, unused_port
 from tests.requirements import require, require_module
@@ -36,8 +36,6 @@ CUT_MAY_BE_502 = {
     "a late change of mind cuts the body",
     "a body shorter than its Content-Length is cut visibly",
 }
-LOUD = CUT_MAY_BE_502 | {case.name for case in CONFORMANCE if case.faulty or case.check is fails}
-"""HAProxy 2.6.12 now and then ends with SIGSEGV when an application writes to its error log (FCGI_STDERR)."""
 LENGTH_REQUIRED = {"a body without a length arrives", "a big body without a length arrives"}
 DIFFERENT: dict[str, dict[str, set[str]]] = {
     "nginx": {"fastcgi": CUT_MAY_BE_502, "scgi": CUT_BY_LENGTH_ONLY, "uwsgi": CUT_BY_LENGTH_ONLY},
@@ -50,7 +48,7 @@ DIFFERENT: dict[str, dict[str, set[str]]] = {
         },
     ),
     "caddy": dict.fromkeys(WIRES, CUT_BY_LENGTH_ONLY),
-    "haproxy": {"fastcgi": LOUD | {"a big body without a length arrives", "a redirect is left to the visitor"}},
+    "haproxy": {"fastcgi": {"a big body without a length arrives", "a redirect is left to the visitor"}},
 }  # fmt: skip
 """What front ends do their own way whatever they are told (docs/which-wire.md); a case may pass nevertheless."""
 DIFFERENT["lighttpd"]["ajp"] |= {"the method PATCH arrives", "the path is decoded once"}
