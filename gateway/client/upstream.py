@@ -33,7 +33,7 @@ class Upstream:
     """
 
     __slots__ = (
-        "connection", "name", "heard", "sock", "timeout", "unsent", "deaf", "fault", "_selector", "_tap"
+        "connection", "name", "heard", "sock", "timeout", "unsent", "fault", "_broken", "_selector", "_tap"
     )  # fmt: skip
 
     def __init__(
@@ -47,15 +47,19 @@ class Upstream:
         self.sock = sock
         self.timeout = timeout or None
         self.unsent = memoryview(b"")
-        self.deaf = False
-        """The upstream reads no more; what it wrote before can still be received."""
         self.fault: RemoteProtocolError | None = None
         """What was wrong after all that was received so far; the next :meth:`receive` raises it."""
+        self._broken: OSError | None = None
         self._selector: selectors.BaseSelector | None = None
         self._tap = tap
 
     def __repr__(self) -> str:
         return f"<Upstream {self.name} unsent={len(self.unsent)} {self.connection!r}>"
+
+    @property
+    def deaf(self) -> bool:
+        """Does the upstream read no more?  What it wrote before can still be received."""
+        return self._broken is not None
 
     @property
     def reusable(self) -> bool:
@@ -89,8 +93,8 @@ class Upstream:
                 self.unsent = self.unsent[size:]
         except BlockingIOError:
             return False
-        except OSError:
-            self.deaf = True  # it may have answered before it hung up: receiving shows whether it did
+        except OSError as error:
+            self._broken = error  # it may have answered before it hung up: receiving shows whether it did
         return not (self.deaf or self.connection.body_held)
 
     def receive(self) -> list[Event]:
@@ -128,14 +132,15 @@ class Upstream:
         except OSError as error:
             if self._tap is not None:
                 self._tap(APPLICATION, b"")
-            message = f"the connection broke: {error.strerror or error}"
-            raise RemoteProtocolError(message, status_hint=BAD_GATEWAY) from error
+            raise _broke(error) from error
         if self._tap is not None:
             self._tap(APPLICATION, data)
         if data:
             self.heard = True
             self.connection.receive_data(data)
             return self.connection.events()
+        if self._broken is not None and not self.heard:
+            raise _broke(self._broken)
         self.connection.receive_eof()
         events = self.connection.events()
         if not events:
@@ -204,3 +209,7 @@ class Pool:
             idle, self.idle = self.idle, []
         for upstream in idle:
             upstream.close()
+
+
+def _broke(error: OSError) -> RemoteProtocolError:
+    return RemoteProtocolError(f"the connection broke: {error.strerror or error}", status_hint=BAD_GATEWAY)
