@@ -34,6 +34,8 @@ WINDOW = 60
 """Requests, at least, in each of the windows in which memory is counted; sqlite3 sweeps up after 200 queries."""
 GROWS = 0.9
 """Blocks of memory for each request from which on it grows: less is chance."""
+STEADY = 0.9
+"""How much of its first growth memory still grows by in the end: what wanes is a cache that fills."""
 _OTHER_VISITOR = (("Cookie", "visitor=2"), ("User-Agent", "gateway doctor"), ("Accept-Language", "ko"))
 
 _STAYS = Model(
@@ -108,7 +110,7 @@ def examine(target: Target, requests: Sequence[Request] = ()) -> Findings:
     findings.faults += _judge_process(looks, asked)
     findings.faults += _judge_globals(looks, len(requests))
     findings.faults += _judge_open(looks, len(requests))
-    findings.faults += map(_judge_growth, (one for one in told if one.get("blocks", 0) > GROWS))
+    findings.faults += map(_judge_growth, (one for one in told if "blocks" in one and _grows(one["blocks"])))
     return findings
 
 
@@ -175,9 +177,13 @@ def _judge_open(looks: Sequence[Any], requests: int) -> Iterator[Fault]:
             yield Fault(f"it leaves {'the thread' if what == 'threads' else 'the process'} {names}", advice)
 
 
+def _grows(blocks: Sequence[float]) -> bool:
+    return min(blocks) > GROWS and blocks[-1] > STEADY * blocks[0]
+
+
 def _judge_growth(told: Any) -> Fault:
     return Fault(
-        f"memory grows by {told['blocks']:.1f} blocks with each request, the most in {told['place']}, "
+        f"memory grows by {min(told['blocks']):.1f} blocks with each request, the most in {told['place']}, "
         f"{told['size']:.0f} bytes",
         "let go there of what belongs to a request; a cache needs a limit: functools.lru_cache(maxsize=…)",
     )

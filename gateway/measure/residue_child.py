@@ -102,9 +102,8 @@ class Watcher:
         foreign = residue.foreign_folders()
         frames = list(reversed(most.traceback))  # the most recent one first
         frame = next((frame for frame in frames if not frame.filename.startswith(foreign)), frames[0])
-        grown_by = [after - before for before, after in pairwise(self._blocks)]
         self._tell(
-            blocks=min(grown_by) / self._window,
+            blocks=[(after - before) / self._window for before, after in pairwise(self._blocks)],
             size=most.size_diff / (WINDOWS - 1) / self._window, place=f"{frame.filename}:{frame.lineno}",
         )  # fmt: skip
 
