@@ -31,7 +31,7 @@ ADVICE = {
     "path": "tell it where the application lives, or the application: fcgi-run --mount {mount}",
     "params": "pass on REQUEST_METHOD, QUERY_STRING, CONTENT_TYPE and the other variables of RFC 3875",
     "slashes": "have it pass the path on as it was sent, undecoded",
-    "authorization": "pass the Authorization header on",
+    "credentials": "pass the Authorization header on",
     "duplicates": "pass repeated headers on, or join them by commas",
     "underscores": "refuse headers whose name has an underscore, or drop them",
     "httpoxy": "drop the Proxy header",
@@ -204,7 +204,7 @@ def check_request(visitor: Visitor) -> Iterator[tuple[str, str]]:
     if heard.variable("QUERY_STRING") != "a=%2F&b=+":
         yield "params", f"QUERY_STRING arrives as {heard.variable('QUERY_STRING')!r}, not as 'a=%2F&b=+'"
     if heard.variable("HTTP_AUTHORIZATION") != CREDENTIALS:
-        yield "authorization", "the Authorization header does not arrive"
+        yield "credentials", "the Authorization header does not arrive"
     if heard.variable("HTTP_X_DOCTOR").replace(" ", "") != "one,two":
         yield "duplicates", f"a header that comes twice arrives as {heard.variable('HTTP_X_DOCTOR')!r}"
     if "wrong" in heard.variable("HTTP_X_DOCTOR_OWN"):

@@ -7,26 +7,26 @@ from gateway.cli.configurations import Configuration, Site
 MODULES = {"fastcgi": "fastcgi", "scgi": "scgi", "uwsgi": "scgi", "ajp": "ajp13", "http": "proxy"}
 
 TABLE = """
-part            |            | # lighttpd in front of `@command@`
-full            |            | # lighttpd -D -f FILE, in front of `@command@`
-                |            |
-full            |            | server.port = @port@
-full            |            | server.document-root = "/var/empty"
-full http       | slashes    | server.http-parseopts = ( "url-path-2f-decode" => "disable" )
-fastcgi/scgi/uwsgi |         | server.modules += ( "mod_@module@" )
-ajp/http        | httpoxy    | server.modules += ( "mod_@module@", "mod_setenv" )
-                |            |
-                |            | $HTTP["url"] =~ "^@pattern@(/|$)" {
-uwsgi           |            |     scgi.protocol = "uwsgi"
-                |            |     @module@.server = ( "@prefix@" => ((
-unix            |            |         "socket" => "@path@",
-tcp             |            |         "host" => "@ip@", "port" => @number@,
-fastcgi/scgi/uwsgi whole | path |       "fix-root-scriptname" => "enable",
-                | local      |         "check-local" => "disable"
-                |            |     )))
-ajp/http        | httpoxy    |     setenv.set-request-header = ( "Proxy" => "" )
-stream          | stream     |     server.stream-response-body = 1
-                |            | }
+part                     |         | # lighttpd in front of `@command@`
+full                     |         | # lighttpd -D -f FILE, in front of `@command@`
+                         |         |
+full                     |         | server.port = @port@
+full                     |         | server.document-root = "/var/empty"
+full http                | slashes | server.http-parseopts = ( "url-path-2f-decode" => "disable" )
+fastcgi/scgi/uwsgi/http  |         | server.modules += ( "mod_@module@" )
+ajp                      | httpoxy | server.modules += ( "mod_@module@", "mod_setenv" )
+                         |         |
+                         |         | $HTTP["url"] =~ "^@pattern@(/|$)" {
+uwsgi                    |         |     scgi.protocol = "uwsgi"
+                         |         |     @module@.server = ( "@prefix@" => ((
+unix                     |         |         "socket" => "@path@",
+tcp                      |         |         "host" => "@ip@", "port" => @number@,
+fastcgi/scgi/uwsgi whole | path    |         "fix-root-scriptname" => "enable",
+                         | local   |         "check-local" => "disable"
+                         |         |     )))
+ajp                      | httpoxy |     setenv.set-request-header = ( "Proxy" => "" )
+stream                   | stream  |     server.stream-response-body = 1
+                         |         | }
 """
 
 

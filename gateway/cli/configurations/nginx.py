@@ -7,48 +7,48 @@ import re
 from gateway.cli.configurations import Configuration, Site
 
 TABLE = """
-part                      |             | # nginx in front of `@command@`
-full                      |             | # nginx -c FILE, in front of `@command@`
-                          |             |
-full                      |             | worker_processes auto;
-full                      |             | events { }
-                          |             |
-full                      |             | http {
-fastcgi/http keep         |             |     upstream @name@ {
-fastcgi/http keep         |             |         server @place@;
-fastcgi/http keep         | keep        |         keepalive 8;
-fastcgi/http keep         |             |     }
-                          |             |
-full                      |             |     server {
-full                      |             |         listen @port@;
-full                      | server-name |         server_name @host@;
-mend                      | underscores |         underscores_in_headers off;
-                          |             |
-                          |             |         location @location@ {
-                          | size        |             client_max_body_size @size@m;
-fastcgi mount             | path        |             fastcgi_split_path_info ^(@pattern@)(/.*)$;
-fastcgi/scgi/uwsgi        | params      |             include @folder@@wire@_params;
-fastcgi mount             | path        |             fastcgi_param PATH_INFO $fastcgi_path_info;
-scgi/uwsgi mount          | path        |             @wire@_param SCRIPT_NAME $script_name;
-scgi/uwsgi mount          | path        |             @wire@_param PATH_INFO $path_info;
-fastcgi/scgi/uwsgi whole  | path        |             @wire@_param SCRIPT_NAME "";
-fastcgi/scgi/uwsgi whole  | path        |             @wire@_param PATH_INFO $document_uri;
-fastcgi/scgi/uwsgi        | httpoxy     |             @wire@_param HTTP_PROXY "";
-fastcgi keep              | keep        |             fastcgi_keep_conn on;
-http                      | keep        |             proxy_http_version 1.1;
-http                      | keep        |             proxy_set_header Connection "";
-http                      | host        |             proxy_set_header Host $http_host;
-http                      |             |             proxy_set_header X-Forwarded-For $remote_addr;
-http                      | scheme      |             proxy_set_header X-Forwarded-Proto $scheme;
-http                      | httpoxy     |             proxy_set_header Proxy "";
-mend fastcgi              | scheme      |             fastcgi_param HTTPS $https if_not_empty;
-mend                      | errors      |             @module@_intercept_errors off;
-stream                    | stream      |             @module@_buffering off;
-stream fastcgi/http       |             |             @module@_request_buffering off;
-                          |             |             @module@_pass @upstream@;
-                          |             |         }
-full                      |             |     }
-full                      |             | }
+part                     |             | # nginx in front of `@command@`
+full                     |             | # nginx -c FILE, in front of `@command@`
+                         |             |
+full                     |             | worker_processes auto;
+full                     |             | events { }
+                         |             |
+full                     |             | http {
+fastcgi/http keep        |             |     upstream @name@ {
+fastcgi/http keep        |             |         server @place@;
+fastcgi/http keep        | keep        |         keepalive 8;
+fastcgi/http keep        |             |     }
+                         |             |
+full                     |             |     server {
+full                     |             |         listen @port@;
+full                     | server-name |         server_name @host@;
+mend                     | underscores |         underscores_in_headers off;
+                         |             |
+                         |             |         location @location@ {
+                         | size        |             client_max_body_size @size@m;
+fastcgi mount            | path        |             fastcgi_split_path_info ^(@pattern@)(/.*)$;
+fastcgi/scgi/uwsgi       | params      |             include @folder@@wire@_params;
+fastcgi mount            | path        |             fastcgi_param PATH_INFO $fastcgi_path_info;
+scgi/uwsgi mount         | path        |             @wire@_param SCRIPT_NAME $script_name;
+scgi/uwsgi mount         | path        |             @wire@_param PATH_INFO $path_info;
+fastcgi/scgi/uwsgi whole | path        |             @wire@_param SCRIPT_NAME "";
+fastcgi/scgi/uwsgi whole | path        |             @wire@_param PATH_INFO $document_uri;
+fastcgi/scgi/uwsgi       | httpoxy     |             @wire@_param HTTP_PROXY "";
+fastcgi keep             | keep        |             fastcgi_keep_conn on;
+http                     | keep        |             proxy_http_version 1.1;
+http                     | keep        |             proxy_set_header Connection "";
+http                     | host        |             proxy_set_header Host $http_host;
+http                     |             |             proxy_set_header X-Forwarded-For $remote_addr;
+http                     | scheme      |             proxy_set_header X-Forwarded-Proto $scheme;
+http                     | httpoxy     |             proxy_set_header Proxy "";
+mend fastcgi             | scheme      |             fastcgi_param HTTPS $https if_not_empty;
+mend                     | errors      |             @module@_intercept_errors off;
+stream                   | stream      |             @module@_buffering off;
+stream fastcgi/http      |             |             @module@_request_buffering off;
+                         |             |             @module@_pass @upstream@;
+                         |             |         }
+full                     |             |     }
+full                     |             | }
 """
 
 

@@ -10,60 +10,60 @@ import sys
 from gateway.cli.configurations import Configuration, Site
 
 SOCKET = """
-      |  | # /etc/systemd/system/@name@.socket: systemctl enable --now @name@.socket
-      |  | [Unit]
-      |  | Description=Socket of @name@
-      |  |
-      |  | [Socket]
-      |  | ListenStream=@place@
-unix  |  | SocketMode=0660
-unix  |  | SocketGroup=www-data
-      |  |
-      |  | [Install]
-      |  | WantedBy=sockets.target
+     |  | # /etc/systemd/system/@name@.socket: systemctl enable --now @name@.socket
+     |  | [Unit]
+     |  | Description=Socket of @name@
+     |  |
+     |  | [Socket]
+     |  | ListenStream=@place@
+unix |  | SocketMode=0660
+unix |  | SocketGroup=www-data
+     |  |
+     |  | [Install]
+     |  | WantedBy=sockets.target
 """
 SERVICE = """
-      |  | # /etc/systemd/system/@name@.service: systemctl enable --now @name@.service
-      |  | [Unit]
-      |  | Description=@name@
-      |  | Requires=@name@.socket
-      |  | After=network.target
-      |  |
-      |  | [Service]
-      |  | Type=notify
-      |  | ExecStart=@start@
-      |  | ExecReload=/bin/kill -HUP $MAINPID
-      |  | WorkingDirectory=@folder@
-      |  | KillMode=mixed
-      |  | TimeoutStopSec=40
-      |  | Restart=on-failure
-      |  | DynamicUser=yes
-      |  | StateDirectory=@name@
-      |  | UMask=0077
-      |  | NoNewPrivileges=yes
-      |  | CapabilityBoundingSet=
-      |  | PrivateDevices=yes
-      |  | PrivateTmp=yes
-      |  | ProtectSystem=strict
-      |  | ProtectHome=read-only
-      |  | ProtectClock=yes
-      |  | ProtectControlGroups=yes
-      |  | ProtectHostname=yes
-      |  | ProtectKernelLogs=yes
-      |  | ProtectKernelModules=yes
-      |  | ProtectKernelTunables=yes
-      |  | ProtectProc=invisible
-      |  | RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
-      |  | RestrictNamespaces=yes
-      |  | RestrictRealtime=yes
-      |  | RestrictSUIDSGID=yes
-      |  | LockPersonality=yes
-      |  | SystemCallArchitectures=native
-      |  | SystemCallFilter=@at@system-service
-      |  | SystemCallErrorNumber=EPERM
-      |  |
-      |  | [Install]
-      |  | WantedBy=multi-user.target
+ |  | # /etc/systemd/system/@name@.service: systemctl enable --now @name@.service
+ |  | [Unit]
+ |  | Description=@name@
+ |  | Requires=@name@.socket
+ |  | After=network.target
+ |  |
+ |  | [Service]
+ |  | Type=notify
+ |  | ExecStart=@start@
+ |  | ExecReload=/bin/kill -HUP $MAINPID
+ |  | WorkingDirectory=@folder@
+ |  | KillMode=mixed
+ |  | TimeoutStopSec=40
+ |  | Restart=on-failure
+ |  | DynamicUser=yes
+ |  | StateDirectory=@name@
+ |  | UMask=0077
+ |  | NoNewPrivileges=yes
+ |  | CapabilityBoundingSet=
+ |  | PrivateDevices=yes
+ |  | PrivateTmp=yes
+ |  | ProtectSystem=strict
+ |  | ProtectHome=read-only
+ |  | ProtectClock=yes
+ |  | ProtectControlGroups=yes
+ |  | ProtectHostname=yes
+ |  | ProtectKernelLogs=yes
+ |  | ProtectKernelModules=yes
+ |  | ProtectKernelTunables=yes
+ |  | ProtectProc=invisible
+ |  | RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+ |  | RestrictNamespaces=yes
+ |  | RestrictRealtime=yes
+ |  | RestrictSUIDSGID=yes
+ |  | LockPersonality=yes
+ |  | SystemCallArchitectures=native
+ |  | SystemCallFilter=@at@system-service
+ |  | SystemCallErrorNumber=EPERM
+ |  |
+ |  | [Install]
+ |  | WantedBy=multi-user.target
 """
 
 
