@@ -56,7 +56,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str) -> 
 @click.option("--models", metavar="NAME,…", default="", help="Compare these only; their names are below.")
 @click.option("--concurrency", default="1,4,16", show_default=True, callback=_numbers, metavar="N,…",
               help="Visitors at once, one load after the other.")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, help="Rounds of each load.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Rounds of each load.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Length of a round; as usual, half a minute "
               "divided by all rounds.")  # fmt: skip
 @click.option("--processes", type=click.IntRange(1), help="Workers, where several; as usual, one a processor.")

@@ -11,7 +11,7 @@ import platform
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from statistics import median
+from statistics import mean, median
 
 from gateway import __version__
 from gateway.errors import ConfigError
@@ -46,7 +46,7 @@ class Settings:
     """How to measure; ``seconds`` are those of one round, 0 for as long as fits into MEASURING."""
 
     concurrency: tuple[int, ...] = (1, 4, 16)
-    rounds: int = 3
+    rounds: int = 5
     seconds: float = 0.0
     processes: int = max(2, os.cpu_count() or 1)
     threads: int = 8
@@ -255,7 +255,7 @@ class _Contest:
         faults += [fault for one in rounds for fault in one.faults]
         row.requests, row.failed, row.fault = loaded + len(self._replayed), len(faults), next(iter(faults), "")
         row.said = self._running[row.name].said() if faults else ""
-        row.cpu = sum(one.cpu for one in rounds) / loaded if reaps else None
+        row.cpu = mean(level.cpu or 0.0 for level in row.levels) if reaps else None
         row.started = min(level.started for level in row.levels)
 
 
@@ -276,14 +276,17 @@ def compare(
 
 
 def summarize(rounds: Sequence[Round], *, reaps: bool) -> Level:
-    """The rounds of one load as one; of processes started the round with the fewest, of memory that with the most."""
+    """The rounds of one load as one.
+
+    Of CPU time it is the median, of processes started the round with the fewest, of memory that with the most.
+    """
     latencies = sorted(latency for one in rounds for latency in one.latencies)
     requests = sum(one.requests for one in rounds)
     return Level(
         rounds[0].concurrency, requests, requests - len(latencies), len(latencies) / sum(one.seconds for one in rounds),
         percentile(latencies, 50), percentile(latencies, 95), percentile(latencies, 99),
         median([first for one in rounds for first in one.first_bytes] or [0.0]),
-        sum(one.cpu for one in rounds) / requests if reaps else None,
+        median(one.cpu / one.requests for one in rounds) if reaps else None,
         max(one.pss for one in rounds), min(max(0, one.started) / one.requests for one in rounds),
     )  # fmt: skip
 
