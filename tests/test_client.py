@@ -172,7 +172,6 @@ def test_an_upstream_may_say_everything_before_it_reads(start: Upstreams) -> Non
         ([b"caf\xc3", b"\xa9\n"], "café\n"),
         ([b"no end"], "no end\n"),
         ([b"\xff\n"], "\\xff\n"),
-        ([b"x" * 65000, b"x" * 65000], "x" * 130_000 + "\n"),
     ],
 )
 def test_error_output_goes_on_line_by_line(start: Upstreams, sent: list[bytes], written: str) -> None:
@@ -182,6 +181,16 @@ def test_error_output_goes_on_line_by_line(start: Upstreams, sent: list[bytes], 
 
     client, _ = start(answer)
     assert ask(client).errors == written
+
+
+def test_a_line_of_error_output_that_is_too_long_to_wait_for_goes_on_in_pieces(start: Upstreams) -> None:
+    def answer(peer: Peer) -> None:
+        peer.body()
+        peer.say(*[ErrorOutput(b"x" * 65_000, 1)] * 2, OK, END)
+
+    client, _ = start(answer)
+    lines = ask(client).errors.split("\n")
+    assert len(lines) > 1 and "".join(lines) == "x" * 130_000
 
 
 # Local redirects (RFC 3875 §6.2.2)
