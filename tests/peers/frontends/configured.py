@@ -13,6 +13,9 @@ from tests.peers.frontends.processes import Process, running, unprivileged, unus
 from tests.requirements import require
 
 MOUNT = "/app"
+INTERFACES = Path("/proc/net/if_inet6")
+LOOPBACK = "[::1]" if INTERFACES.exists() and " lo" in INTERFACES.read_text("ascii") else "127.0.0.1"
+"""Not every container has IPv6."""
 WIRES = ["fastcgi", "scgi", "uwsgi", "ajp", "http"]
 
 COMMANDS = {
@@ -49,7 +52,7 @@ class Workers:
             for wire in WIRES:
                 self._places[mount, wire, "unix"] = f"{wire}://unix:{directory / name}-{wire}"
                 self._places[mount, wire, "ipv4"] = f"{wire}://127.0.0.1:{unused_port()}"
-                self._places[mount, wire, "ipv6"] = f"{wire}://[::1]:{unused_port()}"
+                self._places[mount, wire, "ipv6"] = f"{wire}://{LOOPBACK}:{unused_port()}"
             binds = [place for (at, _, _), place in self._places.items() if at == mount]
             command = [sys.executable, "-m", "gateway.cli.fcgi_run", target, "--threads", "4"]
             command += [word for place in binds for word in ("-b", place)] + (["--mount", mount] if mount else [])
