@@ -186,11 +186,11 @@ def test_error_output_goes_on_line_by_line(start: Upstreams, sent: list[bytes], 
 def test_a_line_of_error_output_that_is_too_long_to_wait_for_goes_on_in_pieces(start: Upstreams) -> None:
     def answer(peer: Peer) -> None:
         peer.body()
-        peer.say(*[ErrorOutput(b"x" * 65_000, 1)] * 2, OK, END)
+        peer.say(*[ErrorOutput(b"x" * 65_000, 1)] * 4, OK, END)
 
     client, _ = start(answer)
     lines = ask(client).errors.split("\n")
-    assert len(lines) > 1 and "".join(lines) == "x" * 130_000
+    assert len(lines) > 2 and "".join(lines) == "x" * 260_000
 
 
 # Local redirects (RFC 3875 §6.2.2)
