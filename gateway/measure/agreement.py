@@ -95,8 +95,8 @@ class Expected:
         for number, pattern in self._varying.items():
             if number < len(lines) and pattern.fullmatch(lines[number]):
                 lines[number] = self._lines[number]
-        diff = difflib.unified_diff(self._lines, lines, lineterm="", n=1)
-        return [line for line in diff if line.strip() and not line.startswith(("---", "+++", "@@"))][:DIFF_LINES]
+        diff = list(difflib.unified_diff(self._lines, lines, lineterm="", n=1))[2:]  # without the names of two files
+        return [line for line in diff if line.strip() and not line.startswith("@@")][:DIFF_LINES]
 
 
 def judge(

@@ -134,6 +134,7 @@ def test_what_differs_between_fresh_processes_may_differ_elsewhere(
     [
         (["pid 12 (request 2)"], ["-pid … (request 1)", "+pid 12 (request 2)"]),
         (["pid 12 (request 1)", "more"], [" pid … (request 1)", "+more"]),
+        (["pid 12 (request 1)", "++ all", "@@"], [" pid … (request 1)", "+++ all", "+@@"]),
         ([], ["-pid … (request 1)"]),
     ],
 )
