@@ -138,7 +138,8 @@ class Reader:
 
     def _address(self, words: list[str]) -> str | tuple[str, int]:
         """Where a command listens, as it says, or the script that it runs."""
-        scripts = [self.folder / word for word in words[1:] if word.endswith((".fcgi", ".py"))]
+        paths = [self.folder / word for word in words[1:]]
+        scripts = [path for path in paths if path.suffix in (".fcgi", ".py") and path.is_file()]
         for text in (shlex.join(words), *(script.read_text("utf-8") for script in scripts)):
             found = re.search(r"unix:(\S+)|-s (\S+)|127.0.0.1\W+(\d+)|port[ =](\d+)", text)
             if found:
