@@ -35,6 +35,7 @@ DIFF_LINES = 40
 _OF_SERVERS = HOP_BY_HOP | {"content-length", "date", "server", "via"}
 """Headers that are a server's own; of the length there is the body itself."""
 _VARIES = "…"
+_EXPIRES = re.compile(r"(?i)(?<=; expires=)[^;]*")  # of a cookie; two answers may be of one second, a third is not
 _BETWEEN = r"""\s"'<>()\[\]{};,&"""
 _WORD, _SEPARATORS = f"[^{_BETWEEN}]*", re.compile(f"([{_BETWEEN}]+)")
 """What may differ as a whole (a number, a time, a token), and what is between two of these."""
@@ -131,7 +132,7 @@ def parts(answer: Answer, wanted: Expected) -> bool:
 def _lines(answer: Answer) -> list[str]:
     """An answer as lines of text, without what is a server's own."""
     pairs = sorted((name.lower(), value) for name, value in answer.headers)
-    head = [f"{name}: {value}" for name, value in pairs if name not in _OF_SERVERS]
+    head = [f"{name}: {_EXPIRES.sub(_VARIES, value)}" for name, value in pairs if name not in _OF_SERVERS]
     body = [f"({answer.size} bytes, sha256 {answer.digest})"]
     if b"\0" not in answer.body and answer.size == len(answer.body):
         body = answer.body.decode("utf-8", "backslashreplace").splitlines()
