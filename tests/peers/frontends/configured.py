@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.cli.configurations import load
 from tests.house import ROOT
-from tests.peers.frontends.processes import Process, running, unprivileged, unused_port
+from tests.peers.frontends.processes import Process, reserved_ports, running, unprivileged
 from tests.requirements import require
 
 MOUNT = "/app"
@@ -47,12 +47,14 @@ class Workers:
 
     def __init__(self, target: str, directory: Path, stack: ExitStack) -> None:
         self._places: dict[tuple[str | None, str, str], str] = {}
+        ports = stack.enter_context(reserved_ports(3 * len(WIRES)))
+        ports6 = stack.enter_context(reserved_ports(3 * len(WIRES), host=LOOPBACK.strip("[]")))
         for number, mount in enumerate((None, "/", MOUNT)):
             name = f"worker{number}"
             for wire in WIRES:
                 self._places[mount, wire, "unix"] = f"{wire}://unix:{directory / name}-{wire}"
-                self._places[mount, wire, "ipv4"] = f"{wire}://127.0.0.1:{unused_port()}"
-                self._places[mount, wire, "ipv6"] = f"{wire}://{LOOPBACK}:{unused_port()}"
+                self._places[mount, wire, "ipv4"] = f"{wire}://127.0.0.1:{ports.pop()}"
+                self._places[mount, wire, "ipv6"] = f"{wire}://{LOOPBACK}:{ports6.pop()}"
             binds = [place for (at, _, _), place in self._places.items() if at == mount]
             command = [sys.executable, "-m", "gateway.cli.fcgi_run", target, "--threads", "4"]
             command += [word for place in binds for word in ("-b", place)] + (["--mount", mount] if mount else [])

@@ -131,14 +131,15 @@ def unused_port() -> int:
 
 
 @contextmanager
-def reserved_ports(count: int) -> Iterator[list[int]]:
-    """TCP ports of 127.0.0.1 that nobody gets while the block runs, but for servers that ask for them by number.
+def reserved_ports(count: int, *, host: str = "127.0.0.1") -> Iterator[list[int]]:
+    """TCP ports of this machine that nobody gets while the block runs, but for servers that ask for them by number.
 
     They have to set SO_REUSEADDR, as every web server does.
     """
     with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        probes = [stack.enter_context(socket.socket(family)) for _ in range(count)]
         for probe in probes:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((host, 0))
         yield [probe.getsockname()[1] for probe in probes]
