@@ -199,7 +199,7 @@ class TestHarm:
         assert len(entries(tmp_path)) == 2
         assert caplog.text.count("2 requests are recorded, no more will be: limit record_requests") == 1
 
-    @pytest.mark.parametrize("worker", WORKERS)
+    @pytest.mark.parametrize("worker", ["threads=4", "aio"])
     def test_workers_conform_as_before(self, serve: Serve, tmp_path: Path, worker: str) -> None:
         recorder = Recorder(tmp_path)
         server = serve(recorder.wrap(application), **WORKERS[worker])
