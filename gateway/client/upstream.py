@@ -76,8 +76,8 @@ class Upstream:
             self.sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
-        except OSError:
-            pass  # which it says by breaking the connection
+        except OSError as error:
+            self._broken = error  # the system says so once only
         return True
 
     def push(self) -> bool:
