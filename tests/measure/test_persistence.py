@@ -184,6 +184,7 @@ def test_the_examples_are_safe(
 ) -> None:  # fmt: skip
     require_module(module, package=module)
     monkeypatch.setenv("NOTES", str(tmp_path / "notes.sqlite"))
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     result = judge(ROOT / "examples" / folder, monkeypatch, name)
     assert (result.exit_code, result.output.count("\n")) == (0, 1), result.output
 
