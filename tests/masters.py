@@ -60,12 +60,13 @@ def is_alive(pid: int) -> bool:
 class Master:
     """A server that runs ``app:application`` of ``folder``, or what the ``words`` of its command line say instead.
 
-    ``stdin`` may be a listening socket; ``program`` is what Python runs.
+    ``stdin`` may be a listening socket; ``program`` is what Python runs.  Coverage is ``measured``, for which each
+    fork pays.
     """
 
     def __init__(
         self, folder: Path, *words: str, app: str | None = "app", env: dict[str, str] | None = None,
-        program: tuple[str, ...] = FCGI_RUN, stdin: Any = subprocess.DEVNULL, **options: Any,
+        program: tuple[str, ...] = FCGI_RUN, stdin: Any = subprocess.DEVNULL, measured: bool = True, **options: Any,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.socket = folder / "s"
@@ -75,7 +76,7 @@ class Master:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *program, *words, *([app] if app else [])], cwd=folder, stdin=stdin, stdout=log,
-                stderr=log, env=environment(folder) | (env or {}), **options,
+                stderr=log, env=environment(folder, measured=measured) | (env or {}), **options,
             )  # fmt: skip
         self.pid = self.process.pid
         self._pids = {self.pid}
@@ -143,9 +144,9 @@ class Master:
         return self.process.wait(PATIENCE)
 
 
-def environment(folder: Path) -> dict[str, str]:
+def environment(folder: Path, *, measured: bool = True) -> dict[str, str]:
     """The environment of a server under test: nothing of ours but what measures coverage, and a home of its own."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    kept = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_") and measured}
     return kept | {"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPATH": str(ROOT)}
 
 

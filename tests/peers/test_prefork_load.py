@@ -140,7 +140,7 @@ def more_and_fewer_workers(master: Master, load: Load) -> None:
 def test_no_request_is_lost(
     tmp_path: Path, words: tuple[str, ...], happens: Callable[[Master, Load], None]
 ) -> None:
-    with Master(tmp_path, "-b", "unix:s", "-w", "2", *words) as master:
+    with Master(tmp_path, "-b", "unix:s", "-w", "2", *words, measured=False) as master:
         master.ready(workers=2)
         visitors = [fastcgi(master.url, kept=kept) for kept in (True, True, False, False)]
         with Load(*visitors) as load:
@@ -153,7 +153,8 @@ def test_no_request_is_lost(
 
 @pytest.mark.parametrize("words", MODELS.values(), ids=MODELS)
 def test_no_request_is_lost_when_a_worker_has_served_its_share(tmp_path: Path, words: tuple[str, ...]) -> None:
-    with Master(tmp_path, "-b", "unix:s", "--max-requests", "60", "--max-requests-jitter", "30", *words) as master:
+    limits = ["--max-requests", "60", "--max-requests-jitter", "30"]
+    with Master(tmp_path, "-b", "unix:s", *limits, *words, measured=False) as master:
         visitors = [fastcgi(master.ready().url, kept=kept) for kept in (True, True, False, False)]
         with Load(*visitors) as load:
             master.ready(workers=4)
