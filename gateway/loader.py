@@ -323,6 +323,15 @@ def _not_callable(target: str, module: ModuleType, expression: str, found: objec
     return _refusal(target, found_text, hint)
 
 
+def load_or_exit(target: str) -> Callable[..., Any]:
+    """Load an application for a process that is nothing without it: else it says why on stderr, and exits with 3."""
+    try:
+        return load(target)
+    except BaseException as error:
+        print(explain(target, error), file=sys.stderr)
+        sys.exit(3)
+
+
 def explain(target: str, exception: BaseException) -> str:
     """What ``load(target)`` failed with, as one short block: asked, found, the application's own frames, one hint."""
     if isinstance(exception, LoadError):

@@ -10,7 +10,6 @@ What it notes goes as a line into a FIFO once a response is out, in one write(2)
 from __future__ import annotations
 
 import os
-import sys
 import time
 from time import monotonic_ns
 
@@ -228,14 +227,10 @@ def main(arguments: Sequence[str], *, first_line: int) -> int:
 def _serve_once(target: str, interface: str, notes: Notes) -> int:
     """As cgi-run does it."""
     from gateway.apps import interface_of
-    from gateway.loader import explain, load
+    from gateway.loader import load_or_exit
     from gateway.workers.once import run_once
 
-    try:
-        app = load(target)
-    except BaseException as error:
-        print(explain(target, error), file=sys.stderr)
-        return 3
+    app = load_or_exit(target)
     interface = interface_of(app, named=interface)
     if interface == "asgi":
         import gateway.apps.solo  # noqa: F401  # which run_once() would import while the request waits
@@ -254,15 +249,11 @@ def _serve(model: str, target: str, interface: str, notes: Notes, descriptor: st
 
     from gateway.apps import interface_of
     from gateway.entry import build_worker
-    from gateway.loader import explain, load
+    from gateway.loader import load_or_exit
 
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
     parent = os.getppid()
-    try:
-        app = load(target)
-    except BaseException as error:
-        print(explain(target, error), file=sys.stderr)
-        return 3
+    app = load_or_exit(target)
     interface = interface_of(app, named=interface)
 
     def look_up() -> None:

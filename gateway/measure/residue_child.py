@@ -112,22 +112,18 @@ class Watcher:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve TARGET at BIND until SIGTERM.  The exit status is 3 if it cannot be loaded."""
+    """Serve TARGET at BIND until SIGTERM.  Exits with 3 if it cannot be loaded."""
     import logging
     import signal
 
     from gateway.address import listen, parse_bind
     from gateway.entry import build_worker
-    from gateway.loader import explain, load
+    from gateway.loader import load_or_exit
 
     target, bind = arguments
     watcher = Watcher(**json.loads(os.environ.pop(PLAN)))
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.WARNING)
-    try:
-        app = load(target)
-    except BaseException as error:
-        print(explain(target, error), file=sys.stderr)
-        return 3
+    app = load_or_exit(target)
     with listen(parse_bind(bind)) as listener:
         worker = build_worker(app, [listener], before=watcher.before, after=watcher.after)
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())

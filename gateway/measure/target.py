@@ -31,12 +31,8 @@ _SBIN = "/usr/sbin"
 _RECOGNIZE = """\
 import sys
 from gateway.apps import interface_of
-from gateway.loader import explain, load
-try:
-    app = load(sys.argv[1])
-except BaseException as error:
-    print(explain(sys.argv[1], error), file=sys.stderr)
-    sys.exit(3)
+from gateway.loader import load_or_exit
+app = load_or_exit(sys.argv[1])
 print()
 print(interface_of(app))
 """
