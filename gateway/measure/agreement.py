@@ -32,10 +32,10 @@ TRIED = 4
 """Earlier requests that are tried as the one that made the difference."""
 DIFF_LINES = 40
 """Lines of a difference that are shown."""
-_OF_SERVERS = HOP_BY_HOP | {"content-length", "date", "server", "via"}
+OF_SERVERS = HOP_BY_HOP | {"content-length", "date", "server", "via"}
 """Headers that are a server's own; of the length there is the body itself."""
-_VARIES = "…"
-_EXPIRES = re.compile(r"(?i)(?<=; expires=)[^;]*")  # of a cookie; two answers may be of one second, a third is not
+VARIES = "…"
+EXPIRES = re.compile(r"(?i)(?<=; expires=)[^;]*")  # of a cookie; two answers may be of one second, a third is not
 _BETWEEN = r"""\s"'<>()\[\]{};,&"""
 _WORD, _SEPARATORS = f"[^{_BETWEEN}]*", re.compile(f"([{_BETWEEN}]+)")
 """What may differ as a whole (a number, a time, a token), and what is between two of these."""
@@ -132,7 +132,7 @@ def parts(answer: Answer, wanted: Expected) -> bool:
 def _lines(answer: Answer) -> list[str]:
     """An answer as lines of text, without what is a server's own."""
     pairs = sorted((name.lower(), value) for name, value in answer.headers)
-    head = [f"{name}: {_EXPIRES.sub(_VARIES, value)}" for name, value in pairs if name not in _OF_SERVERS]
+    head = [f"{name}: {EXPIRES.sub(VARIES, value)}" for name, value in pairs if name not in OF_SERVERS]
     body = [f"({answer.size} bytes, sha256 {answer.digest})"]
     if b"\0" not in answer.body and answer.size == len(answer.body):
         body = answer.body.decode("utf-8", "backslashreplace").splitlines()
@@ -147,7 +147,7 @@ def _generalize(left: str, right: str) -> tuple[str, str]:
     """
     ours, theirs = _SEPARATORS.split(left), _SEPARATORS.split(right)
     if ours[1::2] != theirs[1::2]:
-        return ".*", _VARIES
+        return ".*", VARIES
     pairs = list(zip(ours, theirs, strict=True))
     pattern = "".join(re.escape(one) if one == other else _WORD for one, other in pairs)
-    return pattern, "".join(one if one == other else _VARIES for one, other in pairs)
+    return pattern, "".join(one if one == other else VARIES for one, other in pairs)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from gateway.client.visit import visit
 from gateway.environ import decode_path, is_under
 from gateway.errors import ConfigError, GatewayError
-from gateway.head import HOP_BY_HOP
+from gateway.measure.agreement import DIFF_LINES, EXPIRES, OF_SERVERS, VARIES
 from gateway.measure.requests import from_har
 from gateway.recorder.entry import Entry
 from gateway.recorder.secrets import MASK, Secrets
@@ -31,13 +31,10 @@ if TYPE_CHECKING:
     from gateway.environ import Environ
     from gateway.measure.requests import Request
 
-MAY_DIFFER = HOP_BY_HOP | {"age", "content-length", "date", "server", "via", "x-powered-by"}
-"""Headers of a server, not of an application; the length is that of the body, which is compared itself."""
-DIFF_LINES = 40
-"""Lines of a body's difference that are told."""
+MAY_DIFFER = OF_SERVERS | {"age", "x-powered-by"}
+"""Headers of a server, not of an application, perhaps of another server or version."""
 MORE = 4096
 """Bytes that are kept of what goes on where the recorded body ended."""
-_ANY = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +213,7 @@ class Replay(Tee):
                 cookie = value.partition("=")[0]
                 if cookie in self._rules.ignored_cookies:
                     continue
-                value = re.sub(r"(?i)(expires)=[^;]*", rf"\1={_ANY}", value)
+                value = EXPIRES.sub(VARIES, value)
             if name not in self._ignored:
                 lines.append(self._generalize(f"{name}: {value}"))
         return sorted(lines)
