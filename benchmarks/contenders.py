@@ -7,7 +7,6 @@ Every contender is one process (gunicorn's arbiter apart, which is idle) that lo
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import shutil
@@ -16,6 +15,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from gateway.measure.peers import distribution
 
 CONNECTIONS = 16
 """How many connections wrk holds open to nginx, and so at most how many nginx keeps to a contender."""
@@ -55,18 +56,6 @@ class Contender:
         return [
             part.format(application=application, module=module, attribute=attribute, **places) for part in self.command
         ]
-
-
-def distribution(name: str) -> Callable[[], str | None]:
-    """Return a function that gives the version of an installed Python distribution, None when it is missing."""
-
-    def version() -> str | None:
-        try:
-            return importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            return None
-
-    return version
 
 
 def program(*command: str) -> Callable[[], str | None]:
