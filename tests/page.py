@@ -97,7 +97,7 @@ class Reader:
 
     def configure(self, stack: ExitStack) -> None:
         """Start the server whose configuration the page shows."""
-        raise NotImplementedError("a page with a configuration has a reader who knows it")
+        raise AssertionError("a page with a configuration has a reader who knows it")
 
     def serves(self, command: str) -> bool:
         """Whether a command stays until it is stopped."""

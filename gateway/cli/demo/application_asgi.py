@@ -16,7 +16,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer any request, and count it (ASGI 3)."""
     global served
     if scope["type"] != "http":
-        raise NotImplementedError("it needs no lifespan")
+        raise RuntimeError("it needs no lifespan")
     served += 1
     if scope["query_string"] == b"wait":
         await asyncio.sleep(0.02)  # for a database, say
