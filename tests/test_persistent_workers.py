@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from gateway.limits import LIMITS
 from tests.page import Page, Reader
 
 PAGE = Page("persistent-workers.md")
@@ -29,3 +30,8 @@ def test_a_command_says_what_the_page_shows(said: list[str], number: int, comman
 
 def test_every_block_is_tried() -> None:
     assert PAGE.untried() == []
+
+
+def test_the_limits_that_it_names_hold() -> None:
+    assert f"{LIMITS['record_body'] // 1024} KiB are kept (`--limit-record-body`)" in PAGE.text
+    assert f"{LIMITS['record_requests']:,}\nrequests of each process (`--limit-record-requests`)" in PAGE.text
