@@ -27,7 +27,7 @@ from gateway.events import (
     Side,
 )
 from gateway.head import ResponseReader, serialize_head
-from gateway.limits import Limits
+from gateway.limits import LENGTH_DIGITS, Limits
 from gateway.protocols.fastcgi_records import (
     ABORT_REQUEST,
     BEGIN_BODY,
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from gateway.events import Params
+
 NEXT_STREAM = {
     RESPONDER: {PARAMS: STDIN, STDIN: 0},
     AUTHORIZER: {PARAMS: 0},
@@ -85,7 +87,7 @@ _TOO_LARGE = "431 Request Header Fields Too Large"
 class _Stream:
     """What is known of one active request (§2.5)."""
 
-    __slots__ = ("role", "expects", "blocks", "size", "head_sent", "stderr_used", "reader")
+    __slots__ = ("role", "expects", "blocks", "size", "left", "head_sent", "stderr_used", "reader")
     reader: ResponseReader  # of a WEB_SERVER only
 
     def __init__(self, role: int) -> None:
@@ -93,6 +95,7 @@ class _Stream:
         self.expects = PARAMS  # which of its streams comes now; 0: the request is complete
         self.blocks: list[bytes] = []  # PARAMS so far
         self.size = 0  # bytes in them
+        self.left: float = 0  # bytes of STDIN that are still to come, by what its PARAMS say
         self.head_sent = self.stderr_used = False
 
 
@@ -141,7 +144,8 @@ class Connection:
         """The peer sends nothing more.  A body cut short is an abort; RemoteProtocolError for any other cut."""
         self._events = self.events()
         self.reusable = False
-        cut = "the end of a record (§3.3)" if self._inbox and not self._streams else ""
+        unwanted = self._inbox[1:2] == _STDIN and not self._streams  # of a request that is over
+        cut = "the end of a record (§3.3)" if self._inbox and not (self._streams or unwanted) else ""
         for request_id, stream in self._streams.items():
             if self.side is not APPLICATION:
                 cut = "END_REQUEST (§5.5)"
@@ -259,8 +263,10 @@ class Connection:
             params, repeated = decode_pairs(b"".join(stream.blocks))
             if len(repeated or params) > self._limits.params_count:
                 raise LimitExceeded("params_count", self._limits.params_count, status_hint=_TOO_LARGE)
+            stream.left = _announced(params)
             self._events.append(Request(params, request_id, stream.role, repeated))
         elif content:
+            stream.left -= len(content)
             self._events.append((RequestBody if kind == STDIN else FilterData)(content, request_id))
             return
         stream.expects = NEXT_STREAM[stream.role][kind]
@@ -337,8 +343,10 @@ class Connection:
         # what an application may never send breaks the response everywhere (docs/decisions/0006-visible-abort.md).
         del self._streams[request_id]
         cut = event.app_status and stream.head_sent and not self._streams
-        if cut or (stream.expects == STDIN and not self._streams):
-            self.reusable = False  # a body that was not wanted: the rest of it must not be read as the next request
+        # A body that nobody wanted is heard and ignored, but a long one: hanging up saves both of us the rest of it.
+        # Not the end of one alone, which many send apart: who keeps the connection may be using it again by now.
+        if cut or (stream.expects == STDIN and stream.left > self._limits.body_buffer and not self._streams):
+            self.reusable = False
         self._flush()
         if stream.stderr_used:
             self._outbox.append(encode_record(STDERR, request_id))
@@ -420,7 +428,16 @@ class Connection:
         return outbox
 
 
+def _announced(params: Params) -> float:
+    """Bytes of the body that a request announces; infinite if only its end will tell."""
+    length = params.get("CONTENT_LENGTH", "")
+    if length.isdecimal() and len(length) <= LENGTH_DIGITS:
+        return int(length)
+    return float("inf") if length or "HTTP_TRANSFER_ENCODING" in params else 0
+
+
 _DEFAULT_LIMITS = Limits()
+_STDIN = bytes((STDIN,))
 _FROM_WEB_SERVER: dict[int, Callable[[Connection, Any, int, int, bytes], None]] = {
     BEGIN_REQUEST: Connection._on_begin, ABORT_REQUEST: Connection._on_abort, PARAMS: Connection._on_stream,
     STDIN: Connection._on_stream, DATA: Connection._on_stream, GET_VALUES: Connection._on_get_values,

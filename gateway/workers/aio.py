@@ -362,6 +362,7 @@ class AioWorker(LoopWorker):
                     "%s: request not complete after %g silent seconds (receive_timeout)",
                     describe_peer(peer.sock), self.limits.receive_timeout,
                 )  # fmt: skip
+                peer.parted = True  # nothing more is expected of it
                 peer.abort(call)
                 if call.is_due():
                     self.begin(call)

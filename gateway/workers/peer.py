@@ -70,7 +70,7 @@ class Peer:
         self.owned = True  # does a thread work on it now?
         self.watched = False  # is it in the poller?
         self.lingering = False  # do we only wait for the peer to close?
-        self.parted = False  # did we close our end, because this process stops?
+        self.parted = False  # is the response that is sent now its last: this process stops, or it stands still?
         self.heard_ahead = False  # did what follows the whole request begin to arrive?
         self.peeks = False  # is that for another process to read?
         self._worker = worker

@@ -366,10 +366,55 @@ def test_wanting_more_of_the_body_says_nothing() -> None:
     assert said(application(REQUEST), BodyWanted(100, 1)) == b""
 
 
-def test_a_request_whose_body_was_not_read_ends_the_connection() -> None:
-    connection = application(REQUEST)
+LIMIT = Limits(body_buffer=1000)
+
+
+@pytest.mark.parametrize(
+    ("announced", "sent"),
+    [
+        ({}, 0),  # the end of a GET comes in a record of its own
+        ({"CONTENT_LENGTH": ""}, 0),
+        ({"CONTENT_LENGTH": "1000"}, 0),
+        ({"CONTENT_LENGTH": "1001"}, 1),
+        ({"CONTENT_LENGTH": "5000"}, 5000),
+    ],
+)
+def test_what_little_was_not_read_of_a_body_is_ignored(announced: dict[str, str], sent: int) -> None:
+    connection = answered_before_the_end(announced, sent)
+    assert connection.reusable
+    rest = record(STDIN, b"x" * 500) + record(STDIN, b"x" * 500) + record(STDIN)
+    assert heard(connection, rest + GET) == [Request({"A": "B"}, 1), EndOfRequest(1)]
+    assert connection.reusable
+
+
+@pytest.mark.parametrize(
+    ("announced", "sent"),
+    [
+        ({"CONTENT_LENGTH": "1001"}, 0),
+        ({"CONTENT_LENGTH": "5000"}, 3999),
+        ({"HTTP_TRANSFER_ENCODING": "chunked"}, 0),
+        ({"CONTENT_LENGTH": "1" * 19}, 0),
+        ({"CONTENT_LENGTH": "many"}, 0),
+    ],
+)
+def test_a_long_body_that_was_not_read_ends_the_connection(announced: dict[str, str], sent: int) -> None:
+    assert not answered_before_the_end(announced, sent).reusable
+
+
+def answered_before_the_end(announced: dict[str, str], sent: int) -> Connection:
+    """The APPLICATION side after an answer to a request whose STDIN did not end yet."""
+    params = record(PARAMS, PAIR_A_B + encode_pairs(announced.items())) + record(PARAMS)
+    connection = application(begin() + params, record(STDIN, b"x" * sent) if sent else b"", limits=LIMIT)
     said(connection, Response("413 Content Too Large", [], 1), EndOfResponse(1))
-    assert not connection.reusable
+    assert connection.idle
+    return connection
+
+
+def test_a_web_server_may_hang_up_in_the_middle_of_what_was_not_read() -> None:
+    connection = answered_before_the_end({"CONTENT_LENGTH": "900"}, 0)
+    assert heard(connection, record(STDIN, b"x" * 900)[:100]) == []
+    connection.receive_eof()
+    assert connection.events() == []
 
 
 def test_the_web_server_keeps_no_connection_on_which_its_body_was_not_read() -> None:

@@ -137,6 +137,20 @@ def test_a_request_may_come_byte_by_byte(serve: Serve, gate: Gate) -> None:
         assert client.response().body == b"/"
 
 
+def test_an_answer_before_the_end_of_its_request_keeps_the_connection(serve: Serve) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": PLAIN})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    with WebServer(serve(app)) as client:
+        for path in ("/a", "/b", "/c"):
+            asked = client.encode(Request(PARAMS | {"PATH_INFO": path}, 1), EndOfRequest(1))
+            client.sock.sendall(asked[:-8])  # but the end of STDIN, as Apache does
+            assert client.response().body == path.encode()
+            client.sock.sendall(asked[-8:])
+        assert client.is_quiet()
+
+
 @pytest.mark.parametrize("keep_conn", [True, False], ids=["kept", "unkept"])
 def test_a_connection_is_kept_if_the_web_server_wants_it(serve: Serve, gate: Gate, keep_conn: bool) -> None:  # noqa: FBT001
     with WebServer(serve(gate), keep_conn=keep_conn) as client:
