@@ -64,7 +64,8 @@ def test_a_worker_conforms_with_asgi_applications(serve: Serve, wire: str, worke
 
 
 @pytest.mark.parametrize(("interface", "name"), [("wsgi", "application"), ("asgi", "asgi_application")])
-def test_a_cgi_program_conforms(tmp_path: Path, interface: str, name: str) -> None:
+def test_a_cgi_program_conforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, interface: str, name: str) -> None:
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     script = tmp_path / "application.cgi"
     script.write_text(SCRIPT.replace("APPLICATION", name))
     script.chmod(0o755)
