@@ -60,7 +60,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What so many visitors at once met: seconds, bytes, and each for one request; ``failed`` have no latency."""
+    """What so many visitors at once met: seconds, bytes, and each for one request; ``failed`` have no latency.
+
+    ``cpus`` are those of each round, ``cpu`` the one in their middle.
+    """
 
     concurrency: int
     requests: int
@@ -73,6 +76,7 @@ class Level:
     cpu: float | None
     pss: int
     started: float
+    cpus: tuple[float, ...]
 
 
 @dataclass(slots=True)
@@ -128,9 +132,16 @@ class Comparison:
         return min(named or costed, key=lambda row: row.cpu or 0.0, default=None)
 
     def ratio(self, row: Row) -> float | None:
-        """How many times the CPU time of the yardstick a request costs."""
+        """How many times the CPU time of the yardstick a request costs.
+
+        Each round is divided by the yardstick's of the same time, since from one second to the next a machine may be
+        half as fast again; of the quotients of a load the one in the middle counts.
+        """
         one = self.yardstick
-        return row.cpu / one.cpu if one and one.cpu and row.sound and row.cpu else None
+        if one is None or not (row.sound and row.cpu):
+            return None
+        loads = zip(row.levels, one.levels, strict=True)
+        return mean(median(a / b for a, b in zip(mine.cpus, its.cpus, strict=True)) for mine, its in loads)
 
     def as_json(self) -> dict[str, Any]:
         """As a value of JSON; seconds and bytes."""
@@ -288,6 +299,7 @@ def summarize(rounds: Sequence[Round], *, reaps: bool) -> Level:
         median([first for one in rounds for first in one.first_bytes] or [0.0]),
         median(one.cpu / one.requests for one in rounds) if reaps else None,
         max(one.pss for one in rounds), min(max(0, one.started) / one.requests for one in rounds),
+        tuple(one.cpu / one.requests for one in rounds) if reaps else (),
     )  # fmt: skip
 
 

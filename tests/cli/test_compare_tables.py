@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -12,8 +13,9 @@ from gateway.measure.agreement import Verdict
 from gateway.measure.comparison import Comparison, Level, Row
 
 LEAK = Verdict(4, "GET /me", leaks=True, after="GET /login", diff=["-visitor: [bold]", "+visitor: alice"])
-BUSY = Level(16, 1_234_567, 0, 12_345.6, 0.0123, 0.123, 1.23, 0.0123, 0.0203, 200 << 20, 1.0)
-IDLE = Level(16, 100, 7, 50.0, 0.0, 0.0, 0.0, 0.0, 0.0001, 20 << 20, 0.0)
+BUSY = Level(16, 1_234_567, 0, 12_345.6, 0.0123, 0.123, 1.23, 0.0123, 0.0203, 200 << 20, 1.0, (0.0203,))
+CHEAP = replace(BUSY, cpu=0.00005, cpus=(0.00005,))
+IDLE = Level(16, 100, 7, 50.0, 0.0, 0.0, 0.0, 0.0, 0.0001, 20 << 20, 0.0, (0.0001,))
 
 
 def printed(*rows: Row, missing: dict[str, str] | None = None) -> list[str]:
@@ -29,7 +31,7 @@ def lines() -> list[str]:
     """Of models that did well, leaked, failed, and did not start."""
     return printed(
         Row("cgi", "CGI", levels=[BUSY], cpu=0.0203, pss=0, cold_start=0.032, started=1.0),
-        Row("processes", "FastCGI, 2 workers", levels=[BUSY], cpu=0.00005, pss=20 << 20, cold_start=1.2, verdict=LEAK),
+        Row("processes", "FastCGI, 2 workers", levels=[CHEAP], cpu=0.00005, pss=20 << 20, cold_start=1.2, verdict=LEAK),
         Row("inprocess", "in itself", levels=[IDLE], cpu=0.0001, requests=108, failed=7, fault="500 [x]", said="a\nb"),
         Row("uWSGI", "uWSGI", absence="uWSGI: it exited with status 1"),
         missing={"flup": "pip install flup"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import mean
 from typing import Any
 
 import pytest
@@ -143,11 +144,11 @@ def round_(concurrency: int = 1, **fields: Any) -> Round:
 def test_rounds_of_one_load_become_one() -> None:
     rounds = [
         round_(latencies=[0.1, 0.2], first_bytes=[0.1, 0.1], cpu=0.4, started=3, pss=5),
-        round_(latencies=[0.3], first_bytes=[0.2], faults=["500"], cpu=0.4, started=2, pss=7),
+        round_(latencies=[0.3], first_bytes=[0.2], faults=["500"], cpu=0.6, started=2, pss=7),
     ]
     assert summarize(rounds, reaps=True) == Level(
-        concurrency=1, requests=4, failed=1, throughput=1.5, p50=0.2, p95=0.3, p99=0.3, first_byte=0.1, cpu=0.2, pss=7,
-        started=1.0,
+        concurrency=1, requests=4, failed=1, throughput=1.5, p50=0.2, p95=0.3, p99=0.3, first_byte=0.1, cpu=0.25, pss=7,
+        started=1.0, cpus=(0.2, 0.3),
     )  # fmt: skip
 
 
@@ -170,14 +171,29 @@ def test_rounds_are_as_long_as_somebody_says() -> None:
 
 
 def test_without_a_worker_that_stays_the_cheapest_is_the_yardstick() -> None:
-    level = summarize([round_(latencies=[0.1], first_bytes=[0.1])], reaps=True)
     rows = [
-        Row("cgi", "CGI", levels=[level], cpu=0.02), Row("fork", "fork", levels=[level], cpu=0.002),
-        Row("flup", "flup", levels=[level], cpu=0.001, failed=1), Row("mod_cgid", "Apache", levels=[level]),
+        costing("cgi", [0.02]), costing("fork", [0.002]), costing("flup", [0.001], failed=1), costing("mod_cgid", []),
     ]  # fmt: skip
     result = Comparison("app", ["GET /"], rows, "cgi", {}, {})
     assert result.yardstick is rows[1]
     assert [result.ratio(row) for row in rows] == [10.0, 1.0, None, None]
+
+
+def test_a_ratio_is_that_of_rounds_at_the_same_time() -> None:
+    worker = costing("fastcgi", [0.001, 0.002, 0.004], [0.001, 0.001, 0.001])
+    cgi = costing("cgi", [0.1, 0.2, 4.0], [0.5, 0.3, 0.2])
+    result = Comparison("app", ["GET /"], [cgi, worker], "cgi", {}, {})
+    assert result.ratio(cgi) == pytest.approx((100 + 300) / 2)
+
+
+def costing(name: str, *loads: list[float], failed: int = 0) -> Row:
+    """A model whose requests cost so many CPU seconds in the rounds of each load."""
+    levels = [
+        summarize([round_(latencies=[0.1], first_bytes=[0.1], cpu=cpu) for cpu in costs or [0.0]], reaps=bool(costs))
+        for costs in loads
+    ]
+    known = [level.cpu for level in levels if level.cpu is not None]
+    return Row(name, name, levels=levels, cpu=mean(known) if known else None, failed=failed)
 
 
 def test_the_machine_is_described() -> None:

@@ -30,7 +30,7 @@ MISSING = {"flup": "pip install flup"}
 def level(concurrency: int, *, p50: float, cpu: float | None, failed: int = 0, pss: int = 20 << 20) -> Level:
     """A level of which only these figures matter."""
     throughput = concurrency / p50 if p50 else 0.0
-    return Level(concurrency, 1000, failed, throughput, p50, 2 * p50, 3 * p50, p50, cpu, pss, 0.0)
+    return Level(concurrency, 1000, failed, throughput, p50, 2 * p50, 3 * p50, p50, cpu, pss, 0.0, (cpu or 0.0,))
 
 
 def row(name: str, title: str, *, cpu: float | None, p50: float, **fields: Any) -> Row:
