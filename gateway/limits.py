@@ -65,7 +65,7 @@ class Limits:
     connections = 10000
     """Connections one worker holds; more wait in the listen queue.  nginx: worker_connections 512."""
     max_children = 32
-    """Children the fork worker or a CGI host runs at once.  php-fpm: pm.max_children; fcgiwrap: -c."""
+    """Children the fork worker or a CGI host runs at once, 0 for no limit.  php-fpm: pm.max_children; fcgiwrap: -c."""
     # What a recorder keeps.
     record_body = 64 * 1024
     """Of each body, of a request and of a response, as much as body_memory.  Ours alone."""
@@ -102,7 +102,7 @@ LIMITS: dict[str, int | float] = {
 """Every limit's name and default, in the order above."""
 
 OPTIONAL = (
-    "body_size", "output_size", "keepalive_timeout", "request_timeout", "record_requests", "script_cpu",
-    "script_memory", "script_files",
+    "body_size", "output_size", "keepalive_timeout", "request_timeout", "max_children", "record_requests",
+    "script_cpu", "script_memory", "script_files",
 )  # fmt: skip
 """Those that 0, or None, turns off."""

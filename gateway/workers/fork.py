@@ -66,8 +66,9 @@ class ForkWorker(ThreadsWorker):
         super().__init__(run, listeners, **options)
         self._children: dict[int, _Child] = {}
         self._waiting: deque[tuple[Peer, Exchange]] = deque()
-        self._reports = mmap.mmap(-1, max(self.limits.max_children, 1))  # one byte for each child
-        self._free = list(range(self.limits.max_children))
+        most = self.limits.max_children or self.limits.connections  # each child answers one of those
+        self._reports = mmap.mmap(-1, max(most, 1))  # one byte for each child
+        self._free = list(range(most))
         self._fork_at = 0.0  # monotonic seconds before which no fork is tried
         self._restore: Callable[[], object]
 

@@ -249,6 +249,17 @@ def test_no_more_than_max_children_run(serve: Serve, gate: Gate) -> None:
         assert len(gate.pids) == 4
 
 
+def test_without_max_children_all_run_at_once(serve: Serve, gate: Gate) -> None:
+    server = forks(serve, gate, limits=Limits(max_children=0))
+    with ExitStack() as stack:
+        clients = [stack.enter_context(WebServer(server)) for _ in range(4)]
+        for client in clients:
+            client.ask()
+        gate.arrive(4)
+        gate.open()
+        assert [client.response().body for client in clients] == [b"hello"] * 4
+
+
 @pytest.mark.parametrize(
     ("end", "said"),
     [(lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed by signal 9"), (lambda: os._exit(7), "exited with 7")],
