@@ -112,8 +112,10 @@ ORDINARY = {
             return 2 * number
         if __name__ == "__main__":
             for method in "fork", "spawn":
-                with multiprocessing.get_context(method).Pool(1) as pool:
-                    print(method, pool.map(double, [1, 2]))
+                pool = multiprocessing.get_context(method).Pool(1)
+                print(method, pool.map(double, [1, 2]))
+                pool.close()  # and not terminate: a signal may find the child where it writes down its coverage
+                pool.join()
         """,
     "output that is buffered": "print('é', end='')",
     "output in three ways": """

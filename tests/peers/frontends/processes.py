@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -125,9 +127,21 @@ def takes_connections(address: Address) -> bool:
 
 
 def unused_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on."""
-    with reserved_ports(1) as ports:
-        return ports[0]
+    """A TCP port of 127.0.0.1 that nobody listens on.
+
+    It is none that the kernel gives to whoever connects, or asks for any port, before the server of it has started.
+    """
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", 10_000 + secrets.randbelow(22_768)))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                port: int = probe.getsockname()[1]
+                return port
 
 
 @contextmanager
