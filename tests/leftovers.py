@@ -28,12 +28,16 @@ class Leftovers:
     def wait(self, *, timeout: float = 2.0) -> list[str]:
         """What is left over, a line each; empty as soon as nothing is, at the latest after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
-        while True:
-            gc.collect()  # an exception's traceback may hold a socket in a cycle
-            found = sorted(text for key, text in _owned().items() if key not in self.before)
+        while self._found():
+            gc.collect()  # an exception's traceback may hold a socket in a cycle; to look for that takes 0.2 s here
+            found = self._found()
             if not found or time.monotonic() >= deadline:
                 return found
             time.sleep(0.02)
+        return []
+
+    def _found(self) -> list[str]:
+        return sorted(text for key, text in _owned().items() if key not in self.before)
 
 
 def _owned() -> dict[tuple[object, ...], str]:

@@ -36,6 +36,8 @@ from tests.malformed import (
 )
 from tests.serving import PATIENCE, SPOKEN, WORKERS, Log, Serve, WebServer, echo, until
 
+pytestmark = pytest.mark.usefixtures("unmeasured_children")
+
 SPEAKER = {"fastcgi": "FastCGI", "scgi": "SCGI", "uwsgi": "uwsgi", "ajp": "AJP", "http": "HTTP", "auto": "auto"}
 """What begins a wire's complaints."""
 

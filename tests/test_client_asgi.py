@@ -350,6 +350,7 @@ def test_each_event_loop_has_a_pool_of_its_own(start: Upstreams) -> None:
     client, upstream = start()
     for _ in range(2):
         run(Request(client.asgi).answer())
+        assert "idle=1/" in repr(client.asgi)  # that of the first one was closed as soon as the second needed one
     client.close()
     assert len(upstream.peers) == 2
 

@@ -29,6 +29,8 @@ from tests.leftovers import Leftovers
 from tests.requirements import require_module
 from tests.serving import PATIENCE, PLAIN, SPOKEN, WORKERS, Serve, echo, hello, until
 
+pytestmark = pytest.mark.usefixtures("unmeasured_children")
+
 SCRIPT = f"""\
 #!{sys.executable}
 import sys

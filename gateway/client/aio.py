@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from time import monotonic
-from weakref import WeakKeyDictionary
 
 from gateway.address import explain_connect
 from gateway.client.forwarding import Extent, Reply, begin, give_up, send_block
@@ -35,11 +34,11 @@ _RETRY = 0.01
 
 
 class ClientDoor(Door):
-    """A client as an ASGI application; each event loop has its pool of connections."""
+    """A client as an ASGI application; each event loop has its pool of connections, until it is closed."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
 
     def __repr__(self) -> str:
         idle = sum(len(pool.idle) for pool in self._pools.values())
@@ -110,9 +109,14 @@ class ClientDoor(Door):
 
     def _pool(self) -> Pool:
         loop = asyncio.get_running_loop()
-        if loop not in self._pools:
-            self._pools[loop] = Pool(self._client.pool_size)
-        return self._pools[loop]
+        pool = self._pools.get(loop)
+        if pool is None:
+            for other, left in list(self._pools.items()):
+                if other.is_closed():
+                    self._pools.pop(other, None)
+                    left.clear()
+            pool = self._pools[loop] = Pool(self._client.pool_size)
+        return pool
 
     async def shut(self) -> None:
         """Close the idle connections of this event loop."""

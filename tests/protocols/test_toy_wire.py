@@ -35,6 +35,8 @@ from tests.serving import PATIENCE, PLAIN, WORKERS, Log, Serve, echo, until
 from tests.toy_wire import Connection, netstring
 from tests.wsgi_calls import ask
 
+pytestmark = pytest.mark.usefixtures("unmeasured_children")
+
 ROW = "from gateway.protocols import WIRES; WIRES['toy'] = 'tests.toy_wire'\n"
 """The row, for other processes."""
 HEAD = netstring(b'{"REQUEST_METHOD": "POST", "PATH_INFO": "/"}')

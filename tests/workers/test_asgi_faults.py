@@ -9,6 +9,8 @@ import pytest
 from gateway.events import EndOfResponse
 from tests.serving import SPOKEN, WORKERS, Log, Serve, WebServer
 
+pytestmark = pytest.mark.usefixtures("unmeasured_children")
+
 START = {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}
 
 

@@ -12,6 +12,8 @@ from gateway.events import EndOfRequest, EndOfResponse, Request, RequestBody, Re
 from gateway.events import Response as Head
 from tests.serving import PARAMS, PLAIN, Serve, WebServer, until
 
+pytestmark = pytest.mark.usefixtures("unmeasured_children")
+
 BODY = bytes(100_000)
 """More than a worker reads at once, and less than a socket holds."""
 

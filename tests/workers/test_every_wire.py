@@ -17,6 +17,8 @@ from gateway.testing.asgi_applications import as_asgi
 from gateway.workers import threads as threads_module
 from tests.serving import PATIENCE, SPOKEN, WORKERS, Log, Serve, WebServer, echo, hello, whole_request
 
+pytestmark = pytest.mark.usefixtures("unmeasured_children")
+
 ON_EVERY_WIRE = pytest.mark.parametrize("wire", SPOKEN)
 BY_EVERY_WORKER = pytest.mark.parametrize("worker", WORKERS)
 
