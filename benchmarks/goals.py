@@ -48,8 +48,8 @@ class NotMeasuredError(Exception):
     """A figure that a goal compares is not part of this run."""
 
 
-Look = Callable[[str, str], float]
-"""Gives the figure called by its key, of the result whose whole name matches a pattern."""
+Find = Callable[[str], Result]
+"""Gives the result whose whole name matches a pattern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,30 @@ class Goal:
 
     name: str
     limit: float
-    measured: Callable[[Look], float]
+    measured: Callable[[Find], float]
 
 
-def cpu_ratio(one: str, other: str) -> Callable[[Look], float]:
+def cpu_ratio(one: str, other: str) -> Callable[[Find], float]:
     """Return a measurement that divides the CPU time per request of two contenders."""
-    return lambda look: look(re.escape(one), "cpu") / look(re.escape(other), "cpu")
+    return lambda find: find(re.escape(one)).cpu_over(find(re.escape(other)))
 
 
-def slowness(language: str, host: Host, *, beside: Host) -> Callable[[Look], float]:
+def figure(pattern: str, key: str) -> Callable[[Find], float]:
+    """Return a measurement that looks up one figure of one result."""
+
+    def measured(find: Find) -> float:
+        try:
+            return float(find(pattern).figures[key])
+        except KeyError:
+            raise NotMeasuredError(f"{key} of {pattern}") from None
+
+    return measured
+
+
+def slowness(language: str, host: Host, *, beside: Host) -> Callable[[Find], float]:
     """Return a measurement that divides the requests per second that `beside` answers by those of `host`."""
-    rate = "throughput"
-    return lambda look: look(f"{language}: {beside.name}", rate) / look(f"{language}: {host.name}", rate)
+    ours, theirs = (figure(f"{language}: {one.name}", "throughput") for one in (host, beside))
+    return lambda find: theirs(find) / ours(find)
 
 
 GOALS = [
@@ -85,16 +97,16 @@ GOALS = [
     Goal("CPU, ASGI, FastCGI kept ÷ uvicorn", 1.5, cpu_ratio(OURS_ASGI.name, UVICORN_HTTP.name)),
     Goal("CPU, ASGI, FastCGI kept ÷ hypercorn", 0.35, cpu_ratio(OURS_ASGI.name, HYPERCORN_HTTP.name)),
     Goal("CPU, ASGI, FastCGI kept ÷ daphne", 0.35, cpu_ratio(OURS_ASGI.name, DAPHNE_HTTP.name)),
-    Goal("CGI script − python -c pass, ms", 1.5, lambda look: look(f"{PYTHON}: {OURS_ONCE}", "over_pass")),
-    Goal(f"CGI script ÷ {WSGIREF}", 0.75, lambda look: look(f"{PYTHON}: {OURS_ONCE}", "vs_wsgiref")),
-    Goal("fork worker, ms a request", 1.5, lambda look: look("a request to a fork worker", "median")),
+    Goal("CGI script − python -c pass, ms", 1.5, figure(f"{PYTHON}: {OURS_ONCE}", "over_pass")),
+    Goal(f"CGI script ÷ {WSGIREF}", 0.75, figure(f"{PYTHON}: {OURS_ONCE}", "vs_wsgiref")),
+    Goal("fork worker, ms a request", 1.5, figure("a request to a fork worker", "median")),
     Goal("CGI in C, Apache mod_cgid ÷ gateway", 1, slowness("C", OURS, beside=MOD_CGID)),
     Goal("CGI in C, fcgiwrap ÷ gateway, behind nginx", 1, slowness("C", OURS_BEHIND_NGINX, beside=WRAP)),
     Goal("CGI in Python, lighttpd ÷ gateway's fork", 0.1, slowness("Python", OURS, beside=MOD_CGI)),
-    Goal("upload of 1 GiB, MiB of growth", 8, lambda look: look("upload of 1 GiB", "peak")),
-    Goal("download of 1 GiB, MiB of growth", 8, lambda look: look("download of 1 GiB", "peak")),
-    Goal("idle connection, KiB", 30, lambda look: look(re.escape(IDLE[OURS_ASGI]), "each")),
-    Goal("p99 among idle connections ÷ alone", 1.5, lambda look: look(re.escape(IDLE[OURS_ASGI]), "p99_ratio")),
+    Goal("upload of 1 GiB, MiB of growth", 8, figure("upload of 1 GiB", "peak")),
+    Goal("download of 1 GiB, MiB of growth", 8, figure("download of 1 GiB", "peak")),
+    Goal("idle connection, KiB", 30, figure(re.escape(IDLE[OURS_ASGI]), "each")),
+    Goal("p99 among idle connections ÷ alone", 1.5, figure(re.escape(IDLE[OURS_ASGI]), "p99_ratio")),
 ]
 
 
@@ -102,21 +114,21 @@ def judge(sections: Iterable[Section]) -> list[Section]:
     """Compare each goal with the figures of `sections`; return no section when none could be compared."""
     results = [result for section in sections for result in section.results]
 
-    def look(pattern: str, key: str) -> float:
+    def find(pattern: str) -> Result:
         for result in results:
-            if re.fullmatch(pattern, result.name) and key in result.figures:
-                return float(result.figures[key])
+            if result.status == "measured" and re.fullmatch(pattern, result.name):
+                return result
         raise NotMeasuredError(pattern)
 
-    judged = [judge_one(goal, look) for goal in GOALS]
+    judged = [judge_one(goal, find) for goal in GOALS]
     compared = any(result.status == "measured" for result in judged)
     return [Section("goals", TITLE, COLUMNS, judged, NOTE)] if compared else []
 
 
-def judge_one(goal: Goal, look: Look) -> Result:
+def judge_one(goal: Goal, find: Find) -> Result:
     """Compare one goal with what was measured."""
     try:
-        measured = goal.measured(look)
+        measured = goal.measured(find)
     except NotMeasuredError:
         return Result(goal.name, "skipped", figures={"limit": goal.limit})
     reached = "yes" if measured <= goal.limit else "no"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ def summarize(name: str, rounds: list[Round]) -> Result:
     served = [round_ for round_ in rounds if round_.load.requests]
     if not served:
         return Result(name, "failed", "answered one request, then none under load")
-    cpu = [round_.cpu / round_.load.requests for round_ in served]
+    cpus = [round_.cpu / round_.load.requests if round_.load.requests else math.nan for round_ in rounds]
+    cpu = [round_cpu for round_cpu in cpus if not math.isnan(round_cpu)]
     figures: dict[str, float | str] = {
         "throughput": median(round_.load.requests / round_.load.seconds for round_ in served),
         "p50": median(round_.load.p50 for round_ in served) / 1000,
@@ -104,16 +106,16 @@ def summarize(name: str, rounds: list[Round]) -> Result:
         "errors": sum(round_.load.errors for round_ in rounds),
     }
     remark = f"{figures['errors']} errors" if figures["errors"] else ""
-    return Result(name, remark=remark, figures=figures)
+    return Result(name, remark=remark, figures=figures, cpus=cpus)
 
 
 def compared(key: str, title: str, results: list[Result], *, references: Mapping[str, Contender]) -> Section:
     """Return the table, with the ratios of CPU time to the reference contenders, as far as these were measured."""
-    cpu = {result.name: float(result.figures["cpu"]) for result in results if "cpu" in result.figures}
-    for result in results:
+    by_name = {result.name: result for result in results if result.cpus}
+    for result in by_name.values():
         for heading, reference in references.items():
-            if result.name in cpu and cpu.get(reference.name):
-                result.figures[f"vs_{heading.lower()}"] = cpu[result.name] / cpu[reference.name]
+            if reference.name in by_name:
+                result.figures[f"vs_{heading.lower()}"] = result.cpu_over(by_name[reference.name])
     columns = [
         Column("req/s", "throughput", "{:,.0f}"),
         Column("p50 ms", "p50", "{:.2f}"),
@@ -124,7 +126,8 @@ def compared(key: str, title: str, results: list[Result], *, references: Mapping
     ]
     note = (
         "CPU is user + system time of the server's whole process tree for each request served; the × columns divide "
-        f"it by that of {', '.join(repr(reference.name) for reference in references.values())}. "
+        f"that of each round by that of {', '.join(repr(reference.name) for reference in references.values())} in the "
+        "round beside it, and show the median. "
         "Kept tells whether nginx's connection to the server was seen to stay open after a request."
     )
     return Section(key, title, columns, results, note)

@@ -11,6 +11,7 @@ import subprocess
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 
 from .contenders import CONNECTIONS
 
@@ -28,6 +29,12 @@ class Result:
     status: str = "measured"  # or "skipped": something is missing; or "failed": it is there and does not work
     remark: str = ""
     figures: dict[str, float | str] = field(default_factory=dict)
+    cpus: list[float] = field(default_factory=list)  # CPU µs a request, round by round; nan where none was answered
+
+    def cpu_over(self, other: Result) -> float:
+        """Divide each round's CPU time by that of the round of `other` beside it; return the median, or nan."""
+        quotients = [ours / theirs for ours, theirs in zip(self.cpus, other.cpus, strict=True)]
+        return median([quotient for quotient in quotients if not math.isnan(quotient)] or [math.nan])
 
 
 @dataclass(frozen=True, slots=True)
