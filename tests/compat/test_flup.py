@@ -165,9 +165,7 @@ class TestRun:
         place: Any = ("127.0.0.1", unused_port()) if "ajp" in request.param else str(folder / "s")
         options = f"dict(bindAddress={place!r})"
         measured = {}
-        patience = 3  # on a machine that is busy with something else, more than one try
-        numbers = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
-        for number in numbers:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             with started("telling.fcgi", request.param, options, directory=folder, listens=[place]) as process:
                 url = f"unix:{place}" if isinstance(place, str) else f"{place[0]}:{place[1]}"
                 with Client(f"{SERVERS[request.param][0]}://{url}") as client:
@@ -175,15 +173,12 @@ class TestRun:
                     began = time.monotonic()
                     process.signal(number)
                     assert process.popen.wait(10) == 0
-                    took = time.monotonic() - began
-                if took > 1.0 and (patience := patience - 1):
-                    numbers.append(number)
-                measured[number] = took, process.said().splitlines()[-1]
+                    measured[number] = time.monotonic() - began, process.said().splitlines()[-1]
         return measured
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-    def test_it_stops_within_a_second(self, ended: dict[int, Any], number: int) -> None:
-        assert ended[number][0] < 1.0
+    def test_it_does_not_wait_for_a_kept_connection(self, ended: dict[int, Any], number: int) -> None:
+        assert ended[number][0] < 5.0, "graceful_timeout is 30"
 
     def test_it_is_true_on_sighup_only(self, ended: dict[int, Any]) -> None:
         told = {number: said for number, (_, said) in ended.items()}
