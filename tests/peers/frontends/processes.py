@@ -19,6 +19,8 @@ from tests.requirements import require
 
 START_TIMEOUT = 20.0
 STOP_TIMEOUT = 10.0
+_given: set[int] = set()
+"""The ports that unused_port() gave."""
 
 Address = str | tuple[str, int]
 """The path of a unix socket, or host and port."""
@@ -127,21 +129,23 @@ def takes_connections(address: Address) -> bool:
 
 
 def unused_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on.
+    """A TCP port of 127.0.0.1 that nobody listens on, another one each time.
 
     It is none that the kernel gives to whoever connects, or asks for any port, before the server of it has started.
     """
     while True:
+        port = 10_000 + secrets.randbelow(22_768)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", 10_000 + secrets.randbelow(22_768)))
+                probe.bind(("127.0.0.1", port))
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-            else:
-                port: int = probe.getsockname()[1]
-                return port
+                continue
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -88,13 +89,15 @@ def nginx(directory: Path, path: str, edits: Mapping[str, str]) -> Iterator[Site
 
 @contextmanager
 def nginx_with(directory: Path, site: str, *, port: int, modules: str = "") -> Iterator[Site]:
-    """nginx with the configuration ``site``, which listens on ``port`` at least."""
+    """nginx with the configuration ``site``, which listens on ``port`` of 127.0.0.1 at least."""
     program = require("nginx", package="nginx-light")
     for wire in ("fastcgi", "scgi", "uwsgi"):
         shutil.copy(require(f"/etc/nginx/{wire}_params", package="nginx-light"), directory)
     (directory / "nginx.conf").write_text(NGINX_MAIN.format(modules=modules, site=site), "utf-8")
     command = [*unprivileged(), program, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
-    with running(command, directory=directory, name="nginx", listens=[("127.0.0.1", port)]) as front:
+    listens = [("127.0.0.1", int(each)) for each in re.findall(r"\blisten 127\.0\.0\.1:(\d+)", site)]
+    assert ("127.0.0.1", port) in listens
+    with running(command, directory=directory, name="nginx", listens=listens) as front:
         yield Site(port, front)
 
 
