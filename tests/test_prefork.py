@@ -463,6 +463,7 @@ class TestHooks:
         (folder / "gunicorn.conf.py").write_text(HOOKS)
         with Master(folder, *BIND) as master:
             (worker,) = master.ready().workers()
+            master.ask()  # it has its signal handlers only when it is about to serve
             os.kill(worker, signal.SIGABRT)
             (worker,) = master.ready(workers=2).workers()[-1:]
             master.ask()

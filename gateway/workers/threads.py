@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from gateway.workers.listener import Listener
 
 _TICK, _STOPPING_TICK = 1.0, 0.02  # seconds between two looks at the clock, at most: heartbeats, timeouts
-_PAUSE = 0.05  # seconds of silence before a stopping worker closes a kept connection: a request may be on its way
-_BUSY = 3.0  # seconds after which it closes one that is never silent, right after a response: a POST may be lost
+_BUSY = 3.0  # seconds after which a stopping worker closes a kept connection right after a response: a POST may be lost
+_PAUSE, _SHARE = 0.05, 1 / 6  # before, it takes a silence of so many seconds, and of this share of the time until then
 _OVERRAN = float("inf")  # "began" so a request that ran longer than request_timeout: it is reported no more
 
 
@@ -390,9 +390,17 @@ class ThreadsWorker:
                     describe_peer(peer.sock), limits.receive_timeout,
                 )  # fmt: skip
                 self._cut(peer)
-        elif (limits.keepalive_timeout and silent > limits.keepalive_timeout) or (self.stopping and silent > _PAUSE):
-            if not (peer.has_spoken() or peer.owned):
-                self._cut(peer)
+        elif silent > self._patience(now) and not (peer.has_spoken() or peer.owned):
+            self._cut(peer)
+
+    def _patience(self, now: float) -> float:
+        """Seconds of silence after which an idle connection is closed.
+
+        When we stop, a request may be on its way, and a busy web server takes its time to hear of our end.  But as it
+        uses its latest connection first, others are silent for longer and longer: so the first are closed that can be.
+        """
+        patience = self.limits.keepalive_timeout or float("inf")
+        return min(patience, max(_PAUSE, (self.part_at - now) * _SHARE)) if self.stopping else patience
 
     def _cut(self, peer: Peer) -> None:
         """End a connection that no thread works on.

@@ -274,6 +274,18 @@ def test_a_stopping_worker_closes_idle_connections(serve: Serve, threads: int) -
         assert client.is_hung_up()
 
 
+def test_a_stopping_worker_waits_for_a_web_server_that_used_its_connection_just_now(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_module, "_BUSY", 60.0)
+    server = serve(hello)
+    with WebServer(server) as client:
+        client.get()
+        server.worker.stop()
+        time.sleep(4 * threads_module._PAUSE)
+        assert client.get().body == b"hello"
+
+
 def test_a_stopping_worker_waits_no_longer_than_graceful_timeout(serve: Serve, gate: Gate, log: Log) -> None:
     server = serve(gate, threads=2, limits=Limits(graceful_timeout=0.1))
     with WebServer(server) as client:
