@@ -203,6 +203,13 @@ class Peer:
         except OSError:
             return False  # nothing did, or it is gone
 
+    def discard(self) -> bool:
+        """Read what nobody wants any more; False at its end.  Raises OSError."""
+        try:
+            return bool(self.sock.recv(READ, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+
     def stack(self) -> str:
         """Where the thread is that works on this connection."""
         import sys

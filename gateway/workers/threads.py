@@ -210,7 +210,7 @@ class ThreadsWorker:
     def _serve(self, peer: Peer) -> None:
         """The peer can be read, or was just accepted: go on with it as far as it goes."""
         try:
-            keep = self._discard(peer) if peer.lingering else self._turn(peer)
+            keep = peer.discard() if peer.lingering else self._turn(peer)
         except RemoteProtocolError as error:
             self.complain(peer, error)
             keep = self._linger(peer)
@@ -328,12 +328,6 @@ class ThreadsWorker:
         peer.seen = time.monotonic()
         return True
 
-    def _discard(self, peer: Peer) -> bool:
-        try:
-            return bool(peer.sock.recv(READ, socket.MSG_DONTWAIT))
-        except BlockingIOError:
-            return True
-
     def _watch(self, peer: Peer) -> None:
         if not peer.lingering:
             peer.seen = time.monotonic()
@@ -394,13 +388,11 @@ class ThreadsWorker:
             self._cut(peer)
 
     def _patience(self, now: float) -> float:
-        """Seconds of silence after which an idle connection is closed.
-
-        When we stop, a request may be on its way, and a busy web server takes its time to hear of our end.  But as it
-        uses its latest connection first, others are silent for longer and longer: so the first are closed that can be.
-        """
+        """Seconds of silence after which an idle connection is closed."""
         patience = self.limits.keepalive_timeout or float("inf")
-        return min(patience, max(_PAUSE, (self.part_at - now) * _SHARE)) if self.stopping else patience
+        if self.stopping:  # a request may be on its way: a busy web server hears late of us, but leaves some idle for long
+            patience = min(patience, max(_PAUSE, (self.part_at - now) * _SHARE))
+        return patience
 
     def _cut(self, peer: Peer) -> None:
         """End a connection that no thread works on.
