@@ -390,7 +390,7 @@ class ThreadsWorker:
     def _patience(self, now: float) -> float:
         """Seconds of silence after which an idle connection is closed."""
         patience = self.limits.keepalive_timeout or float("inf")
-        if self.stopping:  # a request may be on its way: a busy web server hears late of us, but leaves some idle for long
+        if self.stopping:  # a request may be on its way: a busy web server hears late of us, yet leaves some idle
             patience = min(patience, max(_PAUSE, (self.part_at - now) * _SHARE))
         return patience
 
