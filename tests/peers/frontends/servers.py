@@ -93,9 +93,10 @@ def nginx_with(directory: Path, site: str, *, port: int, modules: str = "") -> I
     program = require("nginx", package="nginx-light")
     for wire in ("fastcgi", "scgi", "uwsgi"):
         shutil.copy(require(f"/etc/nginx/{wire}_params", package="nginx-light"), directory)
-    (directory / "nginx.conf").write_text(NGINX_MAIN.format(modules=modules, site=site), "utf-8")
+    text = NGINX_MAIN.format(modules=modules, site=site)
+    (directory / "nginx.conf").write_text(text, "utf-8")
     command = [*unprivileged(), program, "-e", "stderr", "-p", str(directory), "-c", "nginx.conf"]
-    listens = [("127.0.0.1", int(each)) for each in re.findall(r"\blisten 127\.0\.0\.1:(\d+)", site)]
+    listens = [("127.0.0.1", int(each)) for each in re.findall(r"\blisten 127\.0\.0\.1:(\d+)", text)]
     assert ("127.0.0.1", port) in listens
     with running(command, directory=directory, name="nginx", listens=listens) as front:
         yield Site(port, front)
